@@ -1,0 +1,1 @@
+#include "lens_kernels.h"

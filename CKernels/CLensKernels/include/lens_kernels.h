@@ -1,0 +1,220 @@
+// lens_kernels.h: the whole C interface of the hot kernels. Float32 throughout.
+//
+// How to read it. Every driver takes first the instruction set it runs on (`isa`, from lens_isa_active() or
+// lens_isa_at()), then shapes, then pointers. Arrays are row-major and contiguous unless a stride is named; no alignment
+// is assumed. Drivers are parallel over rows or panels with OpenMP; the split never changes a bit of the result.
+//
+// The numerical contract ("one number, one way"):
+//  - A product element is a sum of blocks: inside a block one fused multiply-add chain in ascending k, starting from
+//    zero; the blocks' sums are added in order, the first one starting the total. Blocks have a fixed length
+//    (LENS_K_BLOCK, or the caller's `block`), counted from k_begin.
+//  - A sum over a row (norm, softmax) has LENS_LANES lanes, element i in lane i % LENS_LANES, each lane one chain in
+//    ascending order, reduced as a fixed tree: lane l += lane l+8, then l+4, l+2, l+1.
+//  - Sums over attention keys are sums of chunks of LENS_PAGE keys counted from the row's first real token.
+// So a value depends on its own row alone: never on the batch, tiling, thread count, or what else is stored.
+// The AVX2 and AVX-512 tables give the same bits; the portable one, which has no fused multiply-add, need not.
+//
+// What it refuses: nothing here allocates, checks shapes, or reports errors: LensTensor does that before it calls.
+#ifndef LENS_KERNELS_H
+#define LENS_KERNELS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LENS_PANEL 64    // columns in a packed panel
+#define LENS_K_BLOCK 256 // k values in one chain of a linear layer
+#define LENS_LANES 16    // lanes of a row sum, whatever the vector width
+#define LENS_PAGE 64     // keys in a page of the key-value cache, and in one chunk of a sum over keys
+
+// ---------------------------------------------------------------------------------------------------- instruction sets
+
+/// One instruction set: a table of row kernels, filled from the generic bodies. Opaque to callers.
+typedef struct lens_isa lens_isa;
+
+/// Number of instruction sets compiled in, in priority order (best first).
+int32_t lens_isa_count(void);
+/// The set at `index`, or NULL out of range.
+const lens_isa *lens_isa_at(int32_t index);
+/// "avx512", "avx2" or "portable".
+const char *lens_isa_name(const lens_isa *isa);
+/// Whether this machine (processor and operating system) can run it.
+bool lens_isa_runnable(const lens_isa *isa);
+/// The best runnable set, or the one LENS_ISA names. NULL if LENS_ISA names an unknown or unrunnable one:
+/// the caller reports that loudly. Decided once per process, thread-safe.
+const lens_isa *lens_isa_active(void);
+
+/// Threads used by every driver from now on, in the whole process; n < 1 restores OpenMP's own choice.
+void lens_set_threads(int32_t n);
+/// Threads a driver would use now.
+int32_t lens_get_threads(void);
+
+// -------------------------------------------------------------------------------------------------- packed weight matrices
+// A matrix W[k, n] is kept as ceil(n / LENS_PANEL) panels; panel p holds columns [64p, 64p+64) as [k][LENS_PANEL],
+// columns past n zero. Packed once, at load.
+
+typedef enum { LENS_F32 = 0, LENS_F16 = 1, LENS_BF16 = 2, LENS_F64 = 3 } lens_dtype;
+
+/// Floats in a packed [k, n] matrix (0 if k or n is 0).
+int64_t lens_packed_count(int64_t k, int64_t n);
+/// Writes the block W[k_begin..<k_begin+k_count, n_begin..<n_begin+n_count] into `packed` (a [k, n] matrix).
+/// Element (i, j) of the block is at src + (i * k_stride + j * n_stride) elements of `dtype`, at any alignment, negative
+/// strides allowed. If the block reaches column n, the padding columns of its rows are zeroed.
+void lens_pack(float *packed, int64_t k, int64_t n, int64_t k_begin, int64_t k_count, int64_t n_begin, int64_t n_count,
+               const void *src, lens_dtype dtype, int64_t k_stride, int64_t n_stride);
+/// The reverse: block element (i, j) goes to dst[i * k_stride + j * n_stride].
+void lens_unpack(const float *packed, int64_t k, int64_t n, int64_t k_begin, int64_t k_count, int64_t n_begin,
+                 int64_t n_count, float *dst, int64_t k_stride, int64_t n_stride);
+/// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
+void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
+
+typedef enum {
+  LENS_ACT_NONE = 0,
+  LENS_ACT_RELU,
+  LENS_ACT_GELU,      // x·Φ(x), exact
+  LENS_ACT_GELU_NEW,  // 0.5x(1+tanh(√(2/π)(x+0.044715x³))), also gelu_pytorch_tanh
+  LENS_ACT_GELU_FAST, // 0.5x(1+tanh(0.7978845608·x·(1+0.044715x²)))
+  LENS_ACT_SILU,      // x·σ(x)
+} lens_act;
+
+/// What rides on a matrix product. All arrays are [m, ld_out] like `out`; any pointer may be NULL.
+///   linear = x·W + bias          (stored to linear_out; no bias: just x·W)
+///   value  = gate ? act(gate) * linear : act(linear)
+///   out    = residual ? residual + value : value
+/// Each step is rounded to float32 as if it had been stored, so storing changes no bit. `out` may be NULL when only
+/// linear_out is wanted. out may alias residual or gate exactly.
+typedef struct {
+  const float *bias; // [n], indexed by absolute column
+  float *linear_out;
+  lens_act act;
+  const float *gate;
+  const float *residual;
+} lens_epilogue;
+
+/// out[i, j] = epilogue(Σ_k x[i, k - k_begin] · W[k, j]) for i in 0..<m, k in k_begin..<k_end, j in n_begin..<n_end.
+/// x: [m, k_end - k_begin] with row stride ld_x. Packed W: [k, n]. Column j is written to out[i * ld_out + j]: out points
+/// at absolute column 0. `block`: chain length (LENS_K_BLOCK for ordinary layers; d_head for W_O, so that heads sum one
+/// by one). Edge cases: m == 0 or an empty column range writes nothing; an empty k range gives act(bias) and so on
+/// from a sum of zero. NaN and infinity propagate as in the plain chain.
+void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin,
+                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, const float *packed, float *out,
+                 int64_t ld_out, const lens_epilogue *epilogue);
+
+// -------------------------------------------------------------------------------------------------------- row kernels
+
+typedef enum { LENS_NORM_LAYER = 0, LENS_NORM_RMS = 1 } lens_norm_kind;
+
+/// x: [rows, width]. centred = layer: x - mean(x), rms: x.
+/// scale = sqrt(mean(centred²) + eps), or scale_in[row] where given; normalized = centred * (1 / scale);
+/// out = normalized * w + b (two roundings; w, b NULL: not applied).
+/// out: [rows, width]; normalized_out: [rows, width]; scale_out: [rows]; each may be NULL. out may alias x.
+/// width 0 writes scale = sqrt(eps) only. NaN anywhere in a row makes that row NaN.
+void lens_norm(const lens_isa *isa, lens_norm_kind kind, int64_t rows, int64_t width, float eps, const float *x,
+               const float *scale_in, const float *w, const float *b, float *out, float *normalized_out,
+               float *scale_out);
+/// out[r, j] = x[r, j] * w[j] + b[j], the last step of lens_norm with the same bits. w or b may be NULL.
+void lens_affine(const lens_isa *isa, int64_t rows, int64_t width, const float *x, const float *w, const float *b,
+                 float *out);
+
+/// out[i] = act(x[i]); the same bits as in lens_linear's epilogue. out may alias x.
+void lens_activation(const lens_isa *isa, lens_act act, int64_t count, const float *x, float *out);
+/// out[i] = act(gate[i]) * x[i]; the same bits as in lens_linear's epilogue. out may alias either.
+void lens_gated(const lens_isa *isa, lens_act act, int64_t count, const float *gate, const float *x, float *out);
+/// out[i] = a[i] + b[i]. out may alias either.
+void lens_add(const lens_isa *isa, int64_t count, const float *a, const float *b, float *out);
+/// out[i] = x[i] * factor. out may alias x.
+void lens_scale(const lens_isa *isa, int64_t count, const float *x, float factor, float *out);
+/// out[r, j] = ((x[r, 0, j] + x[r, 1, j]) + …) (+ bias[j], if given) (then residual[r, j] + that, if given).
+/// linear_out, if given, gets the sum with bias. x: [rows, parts, width], parts ≥ 1. The same bits as lens_linear with
+/// block = the parts' width: this is how split W_O results are summed.
+void lens_sum_parts(const lens_isa *isa, int64_t rows, int64_t parts, int64_t width, const float *x, const float *bias,
+                    const float *residual, float *linear_out, float *out);
+
+/// Softmax over the last axis of x: [rows, n]: exp(x - max) scaled by 1 / sum. A row whose maximum is -inf and that has
+/// no NaN gives zeros (everything masked); any NaN or +inf makes the row NaN where IEEE arithmetic does. n == 0: nothing.
+void lens_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
+/// out[r, j] = x[r, j] - max - log(Σ exp(x - max)). The same edge cases as IEEE arithmetic gives (no special masking).
+void lens_log_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
+/// loss[r] = -log_softmax(x[r])[target[r]], without storing the row. targets in 0..<n (checked by the caller).
+/// Row stride ld_x.
+void lens_cross_entropy(const lens_isa *isa, int64_t rows, int64_t n, const float *x, int64_t ld_x,
+                        const int32_t *targets, float *loss);
+
+/// Rotary embedding of the first `rotary_dim` (even) channels of each head; the rest is copied.
+/// x, out: [rows, heads, d_head]; positions: [rows] rows of the tables; cos, sin: [table_rows, rotary_dim / 2].
+/// adjacent: pairs (2i, 2i+1), otherwise halves (i, i + rotary_dim/2).
+/// (a, b) -> (a·cos - b·sin, b·cos + a·sin), each product and sum rounded. out may alias x.
+void lens_rotary(const lens_isa *isa, int64_t rows, int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent,
+                 const float *x, const int32_t *positions, const float *cos, const float *sin, float *out);
+
+/// out[i, :] = table[ids[i], :], table: [vocab, width]. ids checked by the caller.
+void lens_gather_rows(int64_t count, int64_t width, const float *table, const int32_t *ids, float *out);
+/// out[i, :] = W[:, ids[i]] of a packed [k, n] matrix (tied embeddings live in the packed W_U).
+void lens_gather_columns(int64_t count, int64_t k, int64_t n, const float *packed, const int32_t *ids, float *out);
+
+// ---------------------------------------------------------------------------------------------------------- attention
+// Keys and values live in pages of LENS_PAGE slots. Batch row b's key position j is slot j + shift_b, where
+// shift_b = (-first[b]) mod LENS_PAGE, so that the row's first real token starts a page: chunks of a sum over keys are
+// pages, and left padding sits in the slots before. A page holds, for every kv head g,
+//   keys   at g * d_head * LENS_PAGE:                                   [d_head][LENS_PAGE]   (rotated)
+//   values at kv_heads * d_head * LENS_PAGE + g * LENS_PAGE * d_value:  [LENS_PAGE][d_value]
+// with d_value = d_head rounded up to LENS_LANES; a new page starts all zero.
+
+/// Floats in one page.
+int64_t lens_page_count(int64_t kv_heads, int64_t d_head);
+/// Stores rows k, v: [batch, new_keys, kv_heads, d_head] of key positions position.. ..<position+new_keys.
+/// pages: [batch][pages_per_row] pointers. Either k or v may be NULL.
+void lens_pages_write(int64_t batch, int64_t new_keys, int64_t kv_heads, int64_t d_head, int64_t position,
+                      const int64_t *first, float *const *pages, int64_t pages_per_row, const float *k,
+                      const float *v);
+/// Reads key positions position..<position+count back into k and v: [batch, count, kv_heads, d_head] (either NULL).
+void lens_pages_read(int64_t batch, int64_t count, int64_t kv_heads, int64_t d_head, int64_t position,
+                     const int64_t *first, const float *const *pages, int64_t pages_per_row, float *k, float *v);
+
+/// Attention of `queries` new rows over `keys` key positions (the queries are the last ones: query i is at position
+/// keys - queries + i). Key j is visible to the query at position p when first[b] <= j, j < keys, key_mask allows it,
+/// causal: j <= p, window > 0: p - window < j.
+///
+///   score[j]   = (Σ_d q[d]·k[j][d]) * score_scale, one chain over d;      softcap > 0: softcap·tanh(score / softcap);
+///                + alibi[h]·(j - p) where given;  -inf where not visible
+///   pattern[j] = exp(score[j] - max) * (1 / Σ exp), the sum in chunks of LENS_PAGE slots, each chunk in LENS_LANES lanes;
+///                all zero where nothing is visible (as lens_softmax: NaN is never hidden)
+///   z[d]       = Σ_j pattern[j]·v[j][d], one chain per chunk over the row's visible range, chunks added in order
+///
+/// The row's range is the visible keys' smallest interval; outside it nothing is read. With scores_in (pattern_in) the
+/// scores (pattern) are taken from there, and the range widens to whatever the caller made finite (nonzero) outside it.
+/// Any output may be NULL and is then not stored; scores_out and pattern_out: [batch, heads, queries, keys];
+/// z: [batch, queries, heads, d_head]. Storing, and cutting the work into two calls at scores or pattern, changes no bit.
+/// Head h reads kv head h / (heads / kv_heads).
+typedef struct {
+  int64_t batch, heads, kv_heads, d_head;
+  int64_t queries, keys;
+  float score_scale;
+  float softcap;
+  const float *alibi;      // [heads] or NULL
+  bool causal;
+  int64_t window;          // 0: none
+  const int64_t *first;    // [batch]: position of the first real token
+  const uint8_t *key_mask; // [batch, keys], 0: masked; or NULL
+  const float *q;          // [batch, queries, heads, d_head], rotated; may be NULL with scores_in or pattern_in
+  const float *const *pages; // [batch][pages_per_row]
+  int64_t pages_per_row;
+  const float *scores_in;
+  const float *pattern_in;
+  float *scores_out;
+  float *pattern_out;
+  float *z;
+  float *scratch; // lens_attention_scratch() floats
+} lens_attention_args;
+
+/// Floats of scratch lens_attention needs at the present thread count.
+int64_t lens_attention_scratch(const lens_attention_args *args);
+void lens_attention(const lens_isa *isa, const lens_attention_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+// swift-tools-version: 6.2
+// The package, target by target; arrows point one way, from the kernels up to the command line.
+// Nothing below LensModel knows what a transformer is; nothing below LensZoo knows what Hugging Face is.
+import PackageDescription
+
+/// Flags of the hot C code. `-O3` also in debug builds (SwiftPM's default there is -O0, and tests run the kernels);
+/// contraction off, because a product's rounding is part of the design: kernels fuse where they say so.
+/// No fast-math: NaN, infinity and the order of every sum are kept.
+let kernelFlags: [CSetting] = [
+    .headerSearchPath("internal"), .headerSearchPath("rows"),
+    .unsafeFlags(["-O3", "-fopenmp", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]),
+]
+
+let package = Package(
+    name: "swift-transformer-lens",
+    products: [
+        .library(name: "TransformerLens", targets: ["TransformerLens"]),
+        .executable(name: "tlens", targets: ["tlens"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        // BLAS and LAPACK for the analyses; no forward pass goes through them.
+        .systemLibrary(name: "COpenBLAS", path: "CKernels/COpenBLAS", pkgConfig: "openblas",
+                       providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
+        .target(name: "CLensKernels", dependencies: ["COpenBLAS"], path: "CKernels/CLensKernels",
+                exclude: ["README.md"], cSettings: kernelFlags,
+                linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("lapacke"), .linkedLibrary("m")]),
+
+        .target(name: "LensFiles"),
+        .target(name: "LensTensor", dependencies: ["CLensKernels", "LensFiles"]),
+        .target(name: "LensHooks", dependencies: ["LensTensor", "LensFiles"]),
+        .target(name: "LensModel", dependencies: ["LensHooks", "LensTensor", "LensFiles"]),
+        .target(name: "LensZoo", dependencies: ["LensModel", "LensFiles"]),
+        .target(name: "LensText", dependencies: ["LensFiles"]),
+        .target(name: "TransformerLens",
+                dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensText"]),
+        .executableTarget(name: "tlens", dependencies: [
+            "TransformerLens", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ]),
+
+        // Double-precision references, comparisons that reject NaN first, tiny models, golden files.
+        .target(name: "LensTestSupport", dependencies: ["LensFiles"], path: "Tests/LensTestSupport"),
+        .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
+        .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
+        .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
+        .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"]),
+        .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
+                    exclude: ["Goldens"]),
+        .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "LensTestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
