@@ -1,0 +1,14 @@
+// Reading environment variables without Foundation.
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The value of an environment variable, nil if unset.
+func environment(_ name: String) -> String? {
+    getenv(name).map { String(cString: $0) }
+}

@@ -1,0 +1,137 @@
+// One layer's keys and values, in pages of 64 positions. A value: copies share pages, and a page is copied only when one
+// of its owners writes to it, so forking a long prompt costs nothing. Pages start at each row's first real token, because
+// sums over keys are sums of those chunks (law 2 of the design): left padding lies in the slots before.
+
+import CLensKernels
+import LensFiles
+
+/// Keys and values of one attention layer: `[batch, keys, kv_head, d_head]` each, paged.
+public struct KeyValuePages: Sendable {
+    public let kvHeads: Int
+    public let dHead: Int
+    /// The position of each row's first real token (0 without left padding).
+    public let first: [Int]
+    /// Key positions held, padding included; the same for every row.
+    public private(set) var count = 0
+    /// Row by row.
+    private var pages: [[FloatStorage]]
+
+    public static let pageLength = Int(LENS_PAGE)
+
+    public init(kvHeads: Int, dHead: Int, first: [Int]) {
+        self.kvHeads = kvHeads
+        self.dHead = dHead
+        self.first = first
+        pages = Array(repeating: [], count: first.count)
+    }
+
+    public var batch: Int { first.count }
+
+    /// Appends keys (rotated) and values: `[batch, new, kv_head, d_head]` each.
+    /// - Throws: `LensError(.shape)`.
+    public mutating func append(keys: Tensor, values: Tensor) throws {
+        guard keys.rank == 4, keys.shape == values.shape, keys.shape[0] == batch, keys.shape[2] == kvHeads,
+              keys.shape[3] == dHead else {
+            throw LensError(.shape, "keys and values", expected: "[\(batch), new, \(kvHeads), \(dHead)] each",
+                            found: "\(keys.shape) and \(values.shape)")
+        }
+        let position = count
+        count += keys.shape[1]
+        try write(keys: keys, values: values, at: position)
+    }
+
+    /// The keys at `range`: `[batch, range.count, kv_head, d_head]`.
+    public func keys(_ range: Range<Int>) throws -> Tensor {
+        try read(range) { tensor in (tensor, nil) }
+    }
+
+    /// The values at `range`: `[batch, range.count, kv_head, d_head]`.
+    public func values(_ range: Range<Int>) throws -> Tensor {
+        try read(range) { tensor in (nil, tensor) }
+    }
+
+    /// The same values with all keys replaced: `keys: [batch, count, kv_head, d_head]`.
+    public func replacingKeys(_ keys: Tensor) throws -> KeyValuePages {
+        guard keys.shape == [batch, count, kvHeads, dHead] else {
+            throw LensError(.shape, "keys", expected: "\([batch, count, kvHeads, dHead])", found: "\(keys.shape)")
+        }
+        var copy = self
+        try copy.write(keys: keys, values: nil, at: 0)
+        return copy
+    }
+
+    /// Forgets the positions from `length` on.
+    /// - Throws: `LensError(.usage)` if fewer are held.
+    public mutating func truncate(to length: Int) throws {
+        guard (0...count).contains(length) else {
+            throw LensError(.usage, "cannot truncate keys and values", expected: "0...\(count) positions", found: "\(length)")
+        }
+        count = length
+        for row in 0..<batch {
+            let kept = length == 0 ? 0 : (length - 1 + shift(row)) / Self.pageLength + 1
+            pages[row].removeLast(max(0, pages[row].count - kept))
+        }
+    }
+
+    // MARK: Pages
+
+    private func shift(_ row: Int) -> Int { (Self.pageLength - first[row] % Self.pageLength) % Self.pageLength }
+
+    private mutating func write(keys: Tensor, values: Tensor?, at position: Int) throws {
+        let new = keys.shape[1]
+        guard new > 0, batch > 0 else { return }
+        try makeWritable(position..<position + new)
+        let keys = try keys.contiguous(), values = try values?.contiguous()
+        withExtendedLifetime((keys, values)) {
+            withPagePointers { pointers, width in
+                lens_pages_write(Int64(batch), Int64(new), Int64(kvHeads), Int64(dHead), Int64(position),
+                                 first.map(Int64.init), pointers, Int64(width), keys.elements, values?.elements)
+            }
+        }
+    }
+
+    private func read(_ range: Range<Int>, into choose: (Tensor) -> (Tensor?, Tensor?)) throws -> Tensor {
+        guard range.lowerBound >= 0, range.upperBound <= count else {
+            throw LensError(.shape, "positions of keys and values", expected: "within 0..<\(count)", found: "\(range)")
+        }
+        let out = try Tensor(uninitialized: [batch, range.count, kvHeads, dHead])
+        let (keys, values) = choose(out)
+        withPagePointers { pointers, width in
+            pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: batch * width) { readable in
+                lens_pages_read(Int64(batch), Int64(range.count), Int64(kvHeads), Int64(dHead), Int64(range.lowerBound),
+                                first.map(Int64.init), readable, Int64(width), keys?.storage.pointer, values?.storage.pointer)
+            }
+        }
+        return out
+    }
+
+    /// Makes the pages that hold `positions` exist and be ours alone.
+    private mutating func makeWritable(_ positions: Range<Int>) throws {
+        let floats = Int(lens_page_count(Int64(kvHeads), Int64(dHead)))
+        for row in 0..<batch {
+            let begin = (positions.lowerBound + shift(row)) / Self.pageLength
+            let end = (positions.upperBound - 1 + shift(row)) / Self.pageLength + 1
+            while pages[row].count < end { pages[row].append(try FloatStorage(repeating: 0, count: floats)) }
+            for page in begin..<end where !isKnownUniquelyReferenced(&pages[row][page]) {
+                let copy = try FloatStorage(uninitialized: floats)
+                copy.pointer.update(from: pages[row][page].pointer, count: floats)
+                pages[row][page] = copy
+            }
+        }
+    }
+
+    /// Calls `body` with the page pointers, `[batch][width]`, missing ones nil.
+    func withPagePointers<R>(_ body: (UnsafeMutablePointer<UnsafeMutablePointer<Float>?>, Int) throws -> R) rethrows -> R {
+        let width = max(1, pages.map(\.count).max() ?? 0)
+        var pointers = [UnsafeMutablePointer<Float>?](repeating: nil, count: max(1, batch * width))
+        for (row, list) in pages.enumerated() {
+            for (index, page) in list.enumerated() { pointers[row * width + index] = page.pointer }
+        }
+        return try withExtendedLifetime(pages) {
+            try pointers.withUnsafeMutableBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { preconditionFailure("empty page table") }  // unreachable: count ≥ 1
+                return try body(base, width)
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// Attention over pages of keys and values. What nobody reads is never stored; an edit of scores or pattern cuts the work
+// in two calls that give the same bits.
+
+import CLensKernels
+import LensFiles
+
+/// How one layer attends.
+public struct AttentionSpec: Sendable, Hashable {
+    public var heads: Int
+    public var kvHeads: Int
+    public var dHead: Int
+    /// Scores are multiplied by this (1 / √d_head, usually).
+    public var scoreScale: Float
+    /// c·tanh(score / c) where given.
+    public var softcap: Float?
+    /// Whether a query sees only positions up to its own.
+    public var causal: Bool
+    /// A query at p sees positions after p - window, where given.
+    public var window: Int?
+
+    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, causal: Bool = true,
+                window: Int? = nil) {
+        self.heads = heads
+        self.kvHeads = kvHeads
+        self.dHead = dHead
+        self.scoreScale = scoreScale
+        self.softcap = softcap
+        self.causal = causal
+        self.window = window
+    }
+}
+
+/// What attention starts from.
+public enum AttentionSource: Sendable {
+    /// Rotated queries: `[batch, pos, head, d_head]`.
+    case queries(Tensor)
+    /// Scores, masked ones -inf: `[batch, head, pos, key_pos]`.
+    case scores(Tensor)
+    /// The normalised pattern: `[batch, head, pos, key_pos]`.
+    case pattern(Tensor)
+
+    fileprivate var tensor: Tensor {
+        switch self {
+        case .queries(let tensor), .scores(let tensor), .pattern(let tensor): return tensor
+        }
+    }
+}
+
+/// What attention is to store.
+public struct AttentionOutputs: OptionSet, Sendable {
+    public let rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+    public static let scores = AttentionOutputs(rawValue: 1)
+    public static let pattern = AttentionOutputs(rawValue: 2)
+    public static let z = AttentionOutputs(rawValue: 4)
+}
+
+/// What attention stored: scores and pattern `[batch, head, pos, key_pos]`, z `[batch, pos, head, d_head]`.
+public struct AttentionResult: Sendable {
+    public var scores: Tensor?
+    public var pattern: Tensor?
+    public var z: Tensor?
+}
+
+/// Attention of the last `pos` positions over all keys held (`lens_attention`).
+///
+/// - Parameters:
+///   - keyMask: `[batch × keys]`, 0 where a key is masked; nil if none is.
+/// - Throws: `LensError(.shape)`.
+public func attention(_ spec: AttentionSpec, from source: AttentionSource, over pages: KeyValuePages, keyMask: [UInt8]? = nil,
+                      storing outputs: AttentionOutputs) throws -> AttentionResult {
+    let batch = pages.batch, keys = pages.count, shape = source.tensor.shape
+    let queries: Int
+    if case .queries = source {
+        queries = shape.count == 4 ? shape[1] : -1
+        guard shape == [batch, queries, spec.heads, spec.dHead], queries <= keys else { throw mismatch("[\(batch), pos, \(spec.heads), \(spec.dHead)]", shape) }
+    } else {
+        queries = shape.count == 4 ? shape[2] : -1
+        guard shape == [batch, spec.heads, queries, keys] else { throw mismatch("[\(batch), \(spec.heads), pos, \(keys)]", shape) }
+    }
+    guard pages.kvHeads == spec.kvHeads, pages.dHead == spec.dHead, spec.kvHeads > 0, spec.heads % spec.kvHeads == 0,
+          keyMask.map({ $0.count == batch * keys }) ?? true else { throw mismatch("keys of \(spec.kvHeads) heads", shape) }
+    let square = [batch, spec.heads, queries, keys]
+    let result = AttentionResult(scores: outputs.contains(.scores) ? try Tensor(uninitialized: square) : nil,
+                                 pattern: outputs.contains(.pattern) ? try Tensor(uninitialized: square) : nil,
+                                 z: outputs.contains(.z) ? try Tensor(uninitialized: [batch, queries, spec.heads, spec.dHead]) : nil)
+    try run(spec, source, pages, keyMask, queries, result)
+    return result
+}
+
+private func mismatch(_ expected: String, _ shape: [Int]) -> LensError {
+    LensError(.shape, "attention", expected: expected, found: "\(shape)")
+}
+
+private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyValuePages, _ keyMask: [UInt8]?,
+                 _ queries: Int, _ result: AttentionResult) throws {
+    let isa = try Kernels.isa(), input = try source.tensor.contiguous()
+    let first = pages.first.map(Int64.init)
+    var args = lens_attention_args()
+    args.batch = Int64(pages.batch)
+    args.heads = Int64(spec.heads)
+    args.kv_heads = Int64(spec.kvHeads)
+    args.d_head = Int64(spec.dHead)
+    args.queries = Int64(queries)
+    args.keys = Int64(pages.count)
+    args.score_scale = spec.scoreScale
+    args.softcap = spec.softcap ?? 0
+    args.causal = spec.causal
+    args.window = Int64(spec.window ?? 0)
+    switch source {
+    case .queries: args.q = input.elements
+    case .scores: args.scores_in = input.elements
+    case .pattern: args.pattern_in = input.elements
+    }
+    args.scores_out = result.scores?.storage.pointer
+    args.pattern_out = result.pattern?.storage.pointer
+    args.z = result.z?.storage.pointer
+    let scratch = try FloatStorage(uninitialized: Int(lens_attention_scratch(&args)))
+    args.scratch = scratch.pointer
+    withExtendedLifetime((input, scratch)) {
+        pages.withPagePointers { pointers, width in
+            pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in
+                first.withUnsafeBufferPointer { firstBuffer in
+                    (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
+                        args.pages = UnsafePointer(readable)
+                        args.pages_per_row = Int64(width)
+                        args.first = firstBuffer.baseAddress
+                        args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
+                        lens_attention(isa, &args)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+// Element-wise operations: activations, sums and products with broadcasting.
+
+import CLensKernels
+import LensFiles
+
+extension Tensor {
+    /// `activation` of every element; the bits are those of a product's epilogue.
+    public func applying(_ activation: Activation) throws -> Tensor {
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime(x) { lens_activation(isa, activation.kernel, Int64(count), x.elements, out.storage.pointer) }
+        return out
+    }
+
+    /// `activation(gate) * self`; the bits are those of a product's epilogue.
+    /// - Throws: `LensError(.shape)` if the shapes differ.
+    public func gated(by gate: Tensor, _ activation: Activation) throws -> Tensor {
+        guard gate.shape == shape else { throw LensError(.shape, "gate", expected: "\(shape)", found: "\(gate.shape)") }
+        let isa = try Kernels.isa(), x = try contiguous(), gate = try gate.contiguous()
+        let out = try Tensor(uninitialized: shape)
+        withExtendedLifetime((x, gate)) {
+            lens_gated(isa, activation.kernel, Int64(count), gate.elements, x.elements, out.storage.pointer)
+        }
+        return out
+    }
+
+    /// Every element times `factor`.
+    public func scaled(by factor: Float) throws -> Tensor {
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime(x) { lens_scale(isa, Int64(count), x.elements, factor, out.storage.pointer) }
+        return out
+    }
+
+    /// The sum over axis -2, part by part, plus bias and residual: `[…, parts, width]` to `[…, width]`. How split W_O
+    /// results are summed; the bits are those of the unsplit product.
+    /// - Returns: `out`, and the sum with bias but without residual if `keepsLinear`.
+    public func summedParts(bias: Tensor? = nil, residual: Tensor? = nil,
+                            keepsLinear: Bool = false) throws -> (out: Tensor, linear: Tensor?) {
+        guard rank >= 2, shape[rank - 2] > 0 else {
+            throw LensError(.shape, "sum of parts", expected: "[…, parts, width] with parts ≥ 1", found: "\(shape)")
+        }
+        let width = shape[rank - 1], parts = shape[rank - 2]
+        let outShape = Array(shape.dropLast(2)) + [width]
+        guard bias.map({ $0.count == width }) ?? true, residual.map({ $0.shape == outShape }) ?? true else {
+            throw LensError(.shape, "sum of parts", expected: "bias [\(width)], residual \(outShape)",
+                            found: "\([bias?.shape, residual?.shape])")
+        }
+        let isa = try Kernels.isa(), x = try contiguous(), bias = try bias?.contiguous(), residual = try residual?.contiguous()
+        let out = try Tensor(uninitialized: outShape)
+        let linear = keepsLinear ? try Tensor(uninitialized: outShape) : nil
+        withExtendedLifetime((x, bias, residual)) {
+            lens_sum_parts(isa, Int64(outShape.dropLast().reduce(1, *)), Int64(parts), Int64(width), x.elements,
+                           bias?.elements, residual?.elements, linear?.storage.pointer, out.storage.pointer)
+        }
+        return (out, linear)
+    }
+
+    /// Adds with broadcasting.
+    /// - Throws: `LensError(.shape)` if the shapes do not broadcast together.
+    public static func + (a: Tensor, b: Tensor) throws -> Tensor {
+        guard a.shape == b.shape else { return try broadcasting(a, b, +) }
+        let isa = try Kernels.isa(), a = try a.contiguous(), b = try b.contiguous()
+        let out = try Tensor(uninitialized: a.shape)
+        withExtendedLifetime((a, b)) { lens_add(isa, Int64(a.count), a.elements, b.elements, out.storage.pointer) }
+        return out
+    }
+
+    /// Subtracts with broadcasting.
+    public static func - (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, -) }
+    /// Multiplies with broadcasting.
+    public static func * (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, *) }
+    /// Divides with broadcasting.
+    public static func / (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, /) }
+
+    /// Adds `b`, broadcast to this shape, in place of self.
+    public static func += (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a + b) }
+    public static func -= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a - b) }
+    public static func *= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a * b) }
+    public static func /= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a / b) }
+
+    private static func fitting(_ old: Tensor, _ new: Tensor) throws -> Tensor {
+        guard new.shape == old.shape else {
+            throw LensError(.shape, "update in place would change the shape", expected: "\(old.shape)", found: "\(new.shape)")
+        }
+        return new
+    }
+
+    private static func broadcasting(_ a: Tensor, _ b: Tensor, _ operation: (Float, Float) -> Float) throws -> Tensor {
+        let shape = try Layout.broadcastShape(a.shape, b.shape)
+        let a = try a.broadcast(to: shape), b = try b.broadcast(to: shape)
+        let out = try Tensor(uninitialized: shape)
+        var rightRuns: [(Int, Int)] = []
+        b.layout.forEachRun { start, stride, _ in rightRuns.append((start, stride)) }
+        var destination = out.storage.pointer, run = 0
+        a.layout.forEachRun { start, stride, length in
+            let (right, rightStride) = rightRuns[run]
+            for i in 0..<length {
+                destination[i] = operation(a.storage.pointer[start + i * stride], b.storage.pointer[right + i * rightStride])
+            }
+            destination += length
+            run += 1
+        }
+        return withExtendedLifetime((a, b)) { out }
+    }
+}

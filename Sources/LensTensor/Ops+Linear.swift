@@ -1,0 +1,124 @@
+// Products with packed weights. Bias, activation, gating and the residual ride on the product, each rounded as if it had
+// been stored, so what is read changes no bit.
+
+import CLensKernels
+import LensFiles
+
+/// An element-wise non-linearity; raw values are TransformerLens' `act_fn` names.
+public enum Activation: String, Sendable, Hashable, CaseIterable {
+    case relu
+    /// x·Φ(x), exact.
+    case gelu
+    /// 0.5x(1+tanh(√(2/π)(x+0.044715x³))).
+    case geluNew = "gelu_new"
+    /// 0.5x(1+tanh(0.7978845608·x·(1+0.044715x²))).
+    case geluFast = "gelu_fast"
+    /// Another name of `gelu_new`.
+    case geluPytorchTanh = "gelu_pytorch_tanh"
+    /// x·σ(x).
+    case silu
+
+    var kernel: lens_act {
+        switch self {
+        case .relu: return LENS_ACT_RELU
+        case .gelu: return LENS_ACT_GELU
+        case .geluNew, .geluPytorchTanh: return LENS_ACT_GELU_NEW
+        case .geluFast: return LENS_ACT_GELU_FAST
+        case .silu: return LENS_ACT_SILU
+        }
+    }
+}
+
+/// What rides on a product: `linear = x·W + bias`; `value = gate ? act(gate)·linear : act(linear)`;
+/// `out = residual ? residual + value : value`.
+public struct Epilogue: Sendable {
+    /// `[columns]`
+    public var bias: Tensor?
+    public var activation: Activation?
+    /// Like the output.
+    public var gate: Tensor?
+    /// Like the output.
+    public var residual: Tensor?
+    /// Whether `linear` is returned too.
+    public var keepsLinear = false
+
+    public init(bias: Tensor? = nil, activation: Activation? = nil, gate: Tensor? = nil, residual: Tensor? = nil,
+                keepsLinear: Bool = false) {
+        self.bias = bias
+        self.activation = activation
+        self.gate = gate
+        self.residual = residual
+        self.keepsLinear = keepsLinear
+    }
+}
+
+extension PackedMatrix {
+    /// `x·W` with its epilogue, over `rows` of W (all by default).
+    ///
+    /// - Parameters:
+    ///   - x: `[…, rows.count]`
+    ///   - rows: the rows of W that take part: one head of W_O, say.
+    ///   - block: terms in one multiply-add chain; nil for the usual 256. For W_O the head width, so that heads sum one
+    ///     by one.
+    /// - Returns: `out: […, columns]`, and `linear` (`x·W + bias`) if the epilogue keeps it.
+    /// - Throws: `LensError(.shape)`.
+    public func product(_ x: Tensor, rows range: Range<Int>? = nil, block: Int? = nil,
+                        epilogue: Epilogue = Epilogue()) throws -> (out: Tensor, linear: Tensor?) {
+        let range = range ?? 0..<rows
+        guard let width = x.shape.last, width == range.count, range.lowerBound >= 0, range.upperBound <= rows else {
+            throw LensError(.shape, "product with a weight matrix", expected: "[…, \(range.count)] for rows \(range) of \(rows)",
+                            found: "\(x.shape)")
+        }
+        let shape = Array(x.shape.dropLast()) + [columns]
+        let out = try Tensor(uninitialized: shape)
+        let linear = epilogue.keepsLinear ? try Tensor(uninitialized: shape) : nil
+        try run(x, rows: range, columns: 0..<columns, block: block, epilogue, out: out.storage.pointer,
+                linear: linear?.storage.pointer, shape: shape)
+        return (out, linear)
+    }
+
+    /// Overwrites columns `columns` of `out` with `x·W + bias`: how one head's queries are recomputed.
+    /// - Parameters:
+    ///   - x: `[…, rows]`
+    ///   - out: `[…, self.columns]`
+    public func updateColumns(_ columns: Range<Int>, of out: inout Tensor, from x: Tensor, bias: Tensor?) throws {
+        guard x.shape.last == rows, out.shape == Array(x.shape.dropLast()) + [self.columns],
+              columns.lowerBound >= 0, columns.upperBound <= self.columns else {
+            throw LensError(.shape, "columns of a product", expected: "[…, \(rows)] to […, \(self.columns)]",
+                            found: "\(x.shape) to \(out.shape), columns \(columns)")
+        }
+        let shape = out.shape
+        try out.withUnsafeMutableElements { destination in
+            guard let base = destination.baseAddress else { return }
+            try run(x, rows: 0..<rows, columns: columns, block: nil, Epilogue(bias: bias), out: base, linear: nil, shape: shape)
+        }
+    }
+
+    private func run(_ x: Tensor, rows range: Range<Int>, columns: Range<Int>, block: Int?, _ epilogue: Epilogue,
+                     out: UnsafeMutablePointer<Float>, linear: UnsafeMutablePointer<Float>?, shape: [Int]) throws {
+        let count = shape.dropLast().reduce(1, *)
+        guard epilogue.bias.map({ $0.shape == [self.columns] }) ?? true,
+              epilogue.gate.map({ $0.count == count * self.columns }) ?? true,
+              epilogue.residual.map({ $0.count == count * self.columns }) ?? true else {
+            throw LensError(.shape, "epilogue of a product", expected: "bias [\(self.columns)], gate and residual like \(shape)",
+                            found: "\([epilogue.bias?.shape, epilogue.gate?.shape, epilogue.residual?.shape])")
+        }
+        let isa = try Kernels.isa()
+        let x = try x.contiguous(), bias = try epilogue.bias?.contiguous()
+        let gate = try epilogue.gate?.contiguous(), residual = try epilogue.residual?.contiguous()
+        withExtendedLifetime((x, bias, gate, residual)) {
+            var riding = lens_epilogue(bias: bias?.elements, linear_out: linear,
+                                       act: epilogue.activation?.kernel ?? LENS_ACT_NONE, gate: gate?.elements,
+                                       residual: residual?.elements)
+            lens_linear(isa, Int64(count), Int64(rows), Int64(self.columns), Int64(range.lowerBound),
+                        Int64(range.upperBound), Int64(columns.lowerBound), Int64(columns.upperBound),
+                        Int64(block ?? Int(LENS_K_BLOCK)), x.elements, Int64(range.count), storage.pointer, out,
+                        Int64(self.columns), &riding)
+        }
+    }
+}
+
+extension Tensor {
+    /// The first element of a contiguous tensor. The caller keeps the tensor alive.
+    var elements: UnsafePointer<Float> { UnsafePointer(storage.pointer + layout.offset) }
+}
