@@ -13,34 +13,6 @@ public enum JSON: Sendable, Hashable {
     case object(JSONObject)
 }
 
-/// A JSON object: keys in the order they were written, each once, found by hash.
-public struct JSONObject: Sendable, Hashable {
-    public private(set) var keys: [String] = []
-    private var values: [String: JSON] = [:]
-
-    public init() {}
-
-    public init(_ pairs: [(String, JSON)]) {
-        for (key, value) in pairs { self[key] = value }
-    }
-
-    public subscript(key: String) -> JSON? {
-        get { values[key] }
-        set {
-            if let newValue {
-                if values.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-            } else if values.removeValue(forKey: key) != nil {
-                keys.removeAll { $0 == key }
-            }
-        }
-    }
-
-    public var count: Int { keys.count }
-
-    /// Key and value, in order.
-    public var pairs: [(key: String, value: JSON)] { keys.compactMap { key in values[key].map { (key, $0) } } }
-}
-
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
     ExpressibleByFloatLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral {
     public init(stringLiteral value: String) { self = .string(value) }
