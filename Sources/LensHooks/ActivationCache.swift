@@ -1,0 +1,75 @@
+// The activations of a run under TransformerLens' names. Getting started:
+//
+//     let (logits, cache) = try model.runWithCache("Hello World")
+//     try cache["pattern", 0]                     // [batch, head, query_pos, key_pos]
+//     try cache["blocks.3.hook_resid_post"]       // [batch, pos, d_model]
+//
+// Nothing is copied to make a cache: it holds the run's own buffers, which the run then leaves alone.
+
+import LensFiles
+import LensTensor
+
+/// Cached activations by full name, in firing order.
+public struct ActivationCache: Sendable {
+    /// Full names in firing order.
+    public private(set) var names: [String] = []
+    private var tensors: [String: Tensor] = [:]
+    /// Layers of the model, which negative layers count from.
+    public let nLayers: Int
+    /// False once the batch dimension has been removed.
+    public private(set) var hasBatchDim = true
+
+    public init(nLayers: Int) { self.nLayers = nLayers }
+
+    public var count: Int { names.count }
+    public var isEmpty: Bool { names.isEmpty }
+
+    /// Names and activations in firing order.
+    public var entries: [(name: String, activation: Tensor)] { names.compactMap { name in tensors[name].map { (name, $0) } } }
+
+    /// Whether the full name is cached.
+    public func contains(_ name: String) -> Bool { tensors[name] != nil }
+
+    /// The activation of a full name or a shorthand (`pattern2`, `k6`, `resid_pre5`, `embed`).
+    /// - Throws: `LensError(.name)` if it is not cached, naming the nearest that is.
+    public subscript(_ name: String) -> Tensor {
+        get throws { try find(tensors[name] == nil ? actName(name) : name, asked: name) }
+    }
+
+    /// The activation of a shorthand in a layer (negative: from the last); `type` as in TransformerLens
+    /// (`"ln1"`, `"mlp"`): `cache["scale", 3, "ln1"]`.
+    /// - Throws: `LensError(.name)` if it is not cached, naming the nearest that is.
+    public subscript(_ name: String, _ layer: Int, _ type: String? = nil) -> Tensor {
+        get throws {
+            let full = actName(name, layer: layer < 0 ? layer + nLayers : layer, type: type)
+            return try find(full, asked: full)
+        }
+    }
+
+    private func find(_ name: String, asked: String) throws -> Tensor {
+        if let tensor = tensors[name] { return tensor }
+        throw LensError(.name, "not in the cache", at: asked, found: "\(names.count) activations",
+                        advice: nearestName(to: name, among: names).map { "did you mean \($0)?" } ?? "cache it with a filter")
+    }
+
+    /// Stores an activation under its full name.
+    public mutating func store(_ name: String, _ tensor: Tensor) {
+        if tensors.updateValue(tensor, forKey: name) == nil { names.append(name) }
+    }
+
+    /// The cache without its batch axis.
+    /// - Throws: `LensError(.shape)` if the batch is not 1 or it was removed before.
+    public func removingBatchDim() throws -> ActivationCache {
+        guard hasBatchDim else { throw LensError(.usage, "the batch dimension has been removed already") }
+        var result = ActivationCache(nLayers: nLayers)
+        result.hasBatchDim = false
+        for (name, tensor) in entries {
+            guard tensor.shape.first == 1 else {
+                throw LensError(.shape, "cannot remove the batch dimension", at: name, expected: "a batch of 1",
+                                found: "shape \(tensor.shape)", advice: "run one prompt, or slice the batch")
+            }
+            result.store(name, try tensor.at(0))
+        }
+        return result
+    }
+}

@@ -1,0 +1,172 @@
+// THE table of hook sites: every place in a forward pass where an activation can be read, edited or cached, in firing
+// order, with its axes and the traits a model must have for it to exist. Slicing, batch-dimension removal, name parsing,
+// documentation and tests all read these rows. To add a site: a case here, its row below, and one `fire` where the
+// value is computed.
+
+/// An axis of an activation.
+public enum HookAxis: String, Sendable, Hashable {
+    case batch, pos
+    /// Positions of the keys: those in the cache and the new ones.
+    case keyPos = "key_pos"
+    case head
+    /// Heads of keys and values: fewer than `head` in grouped attention.
+    case kvHead = "kv_head"
+    case dHead = "d_head"
+    case dModel = "d_model"
+    case dMlp = "d_mlp"
+    case dVocab = "d_vocab"
+    /// Size 1.
+    case one = "1"
+}
+
+/// What a model has, as far as the existence of sites goes.
+public enum ModelTrait: Sendable, Hashable, CaseIterable {
+    /// Positions are embedded and added to the tokens.
+    case positionEmbedding
+    /// Queries and keys are rotated.
+    case rotary
+    /// Blocks begin with norms.
+    case norm
+    case mlp
+    case gatedMLP
+    /// The MLP reads what attention wrote, so there is a residual stream between them.
+    case residMid
+    /// Every head has its own keys and values.
+    case ungroupedHeads
+}
+
+/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer.
+public enum HookSite: String, Sendable, Hashable, CaseIterable {
+    case tokens = "hook_tokens"
+    case embed = "hook_embed"
+    case posEmbed = "hook_pos_embed"
+    case residPre = "blocks.{i}.hook_resid_pre"
+    case attnIn = "blocks.{i}.hook_attn_in"
+    case qInput = "blocks.{i}.hook_q_input"
+    case kInput = "blocks.{i}.hook_k_input"
+    case vInput = "blocks.{i}.hook_v_input"
+    case ln1Scale = "blocks.{i}.ln1.hook_scale"
+    case ln1Normalized = "blocks.{i}.ln1.hook_normalized"
+    case q = "blocks.{i}.attn.hook_q"
+    case k = "blocks.{i}.attn.hook_k"
+    case v = "blocks.{i}.attn.hook_v"
+    case rotQ = "blocks.{i}.attn.hook_rot_q"
+    case rotK = "blocks.{i}.attn.hook_rot_k"
+    case attnScores = "blocks.{i}.attn.hook_attn_scores"
+    case pattern = "blocks.{i}.attn.hook_pattern"
+    case z = "blocks.{i}.attn.hook_z"
+    case result = "blocks.{i}.attn.hook_result"
+    case attnOut = "blocks.{i}.hook_attn_out"
+    case residMid = "blocks.{i}.hook_resid_mid"
+    case mlpIn = "blocks.{i}.hook_mlp_in"
+    case ln2Scale = "blocks.{i}.ln2.hook_scale"
+    case ln2Normalized = "blocks.{i}.ln2.hook_normalized"
+    case mlpPre = "blocks.{i}.mlp.hook_pre"
+    case mlpPreLinear = "blocks.{i}.mlp.hook_pre_linear"
+    case mlpPost = "blocks.{i}.mlp.hook_post"
+    case mlpOut = "blocks.{i}.hook_mlp_out"
+    case residPost = "blocks.{i}.hook_resid_post"
+    case lnFinalScale = "ln_final.hook_scale"
+    case lnFinalNormalized = "ln_final.hook_normalized"
+    case unembedIn = "unembed.hook_in"
+    case unembedOut = "unembed.hook_out"
+
+    /// A row of the table.
+    public struct Row: Sendable {
+        /// Axes of the activation, outermost first.
+        public let axes: [HookAxis]
+        /// Traits a model must have.
+        public let requires: [ModelTrait]
+        /// Costs so much that `all` leaves it out: it exists only where it is named.
+        public let isOnDemand: Bool
+        /// What it holds, for the documentation.
+        public let about: String
+
+        init(_ axes: [HookAxis], needs requires: [ModelTrait] = [], onDemand: Bool = false, _ about: String) {
+            self.axes = axes
+            self.requires = requires
+            isOnDemand = onDemand
+            self.about = about
+        }
+    }
+
+    /// This site's row.
+    public var row: Row {
+        switch self {
+        case .tokens: Row([.batch, .pos], onDemand: true, "the input tokens")
+        case .embed: Row([.batch, .pos, .dModel], "token embeddings")
+        case .posEmbed: Row([.batch, .pos, .dModel], needs: [.positionEmbedding], "position embeddings")
+        case .residPre: Row([.batch, .pos, .dModel], "residual stream entering the block")
+        case .attnIn: Row([.batch, .pos, .head, .dModel], needs: [.ungroupedHeads], onDemand: true,
+                          "residual stream as each head reads it, before ln1")
+        case .qInput: Row([.batch, .pos, .head, .dModel], onDemand: true, "residual stream as each head's queries read it, before ln1")
+        case .kInput: Row([.batch, .pos, .kvHead, .dModel], onDemand: true, "residual stream as each head's keys read it, before ln1")
+        case .vInput: Row([.batch, .pos, .kvHead, .dModel], onDemand: true, "residual stream as each head's values read it, before ln1")
+        case .ln1Scale, .ln2Scale: Row([.batch, .pos, .one], needs: needsOfNorm, "what the norm divides by")
+        case .ln1Normalized, .ln2Normalized: Row([.batch, .pos, .dModel], needs: needsOfNorm, "normalised, before weight and bias")
+        case .q: Row([.batch, .pos, .head, .dHead], "queries, before rotation")
+        case .k: Row([.batch, .pos, .kvHead, .dHead], "keys of the new positions, before rotation")
+        case .v: Row([.batch, .pos, .kvHead, .dHead], "values of the new positions")
+        case .rotQ: Row([.batch, .pos, .head, .dHead], needs: [.rotary], "rotated queries")
+        case .rotK: Row([.batch, .keyPos, .kvHead, .dHead], needs: [.rotary], "rotated keys, cached ones included")
+        case .attnScores: Row([.batch, .head, .pos, .keyPos], "attention scores, scaled and masked (-inf)")
+        case .pattern: Row([.batch, .head, .pos, .keyPos], "attention pattern")
+        case .z: Row([.batch, .pos, .head, .dHead], "values, weighted by the pattern")
+        case .result: Row([.batch, .pos, .head, .dModel], onDemand: true, "what each head writes, without b_O")
+        case .attnOut: Row([.batch, .pos, .dModel], "what attention adds to the residual stream")
+        case .residMid: Row([.batch, .pos, .dModel], needs: [.residMid], "residual stream between attention and MLP")
+        case .mlpIn: Row([.batch, .pos, .dModel], needs: [.mlp], onDemand: true, "residual stream as the MLP reads it, before ln2")
+        case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.mlp], "before the activation function (gated: the gate)")
+        case .mlpPreLinear: Row([.batch, .pos, .dMlp], needs: [.gatedMLP], "what the gate multiplies")
+        case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.mlp], "after the activation function: the neurons")
+        case .mlpOut: Row([.batch, .pos, .dModel], needs: [.mlp], "what the MLP adds to the residual stream")
+        case .residPost: Row([.batch, .pos, .dModel], "residual stream leaving the block")
+        case .lnFinalScale: Row([.batch, .pos, .one], needs: [.norm], "what the final norm divides by")
+        case .lnFinalNormalized: Row([.batch, .pos, .dModel], needs: [.norm], "normalised, before weight and bias")
+        case .unembedIn: Row([.batch, .pos, .dModel], "what W_U multiplies")
+        case .unembedOut: Row([.batch, .pos, .dVocab], "logits")
+        }
+    }
+
+    private var needsOfNorm: [ModelTrait] { self == .ln2Scale || self == .ln2Normalized ? [.norm, .mlp] : [.norm] }
+
+    /// Whether it belongs to a block.
+    public var isInBlock: Bool { rawValue.hasPrefix("blocks.") }
+
+    /// The full name, `blocks.3.attn.hook_z`.
+    public func name(layer: Int? = nil) -> String {
+        guard isInBlock, let layer else { return rawValue }
+        return "blocks.\(layer)." + rawValue.dropFirst("blocks.{i}.".count)
+    }
+
+    /// The axis that positions are sliced on: the queries' if there is one, else the keys'.
+    public var positionAxis: Int? { row.axes.firstIndex(of: .pos) ?? row.axes.firstIndex(of: .keyPos) }
+
+    /// Where it stands in the table.
+    package var index: Int { Self.indices[self] ?? 0 }
+    private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
+}
+
+/// A site in a given layer.
+public struct HookPoint: Sendable, Hashable {
+    public let site: HookSite
+    /// The block, for sites in blocks.
+    public let layer: Int?
+    /// TransformerLens' full name.
+    public var name: String { site.name(layer: layer) }
+
+    public init(_ site: HookSite, layer: Int? = nil) {
+        self.site = site
+        self.layer = layer
+    }
+
+    /// Every point of a model with these traits, in firing order.
+    public static func all(nLayers: Int, traits: Set<ModelTrait>) -> [HookPoint] {
+        let sites = HookSite.allCases.filter { traits.isSuperset(of: $0.row.requires) }
+        let before = sites.prefix { !$0.isInBlock }, blocks = sites.filter(\.isInBlock)
+        let after = sites.dropFirst(before.count).filter { !$0.isInBlock }
+        return before.map { HookPoint($0) }
+            + (0..<nLayers).flatMap { layer in blocks.map { HookPoint($0, layer: layer) } }
+            + after.map { HookPoint($0) }
+    }
+}

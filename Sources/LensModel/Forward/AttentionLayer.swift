@@ -1,0 +1,182 @@
+// One attention layer: ln1, queries, keys and values, rotation, the key-value cache, attention, W_O and the residual.
+
+import LensFiles
+import LensHooks
+import LensTensor
+
+extension ForwardPass {
+    /// - Returns: `residual` plus what attention writes: `[batch, pos, d_model]`.
+    func attentionLayer(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> Tensor {
+        var (q, k, v) = try queriesKeysValues(layer, block, residual)
+        try fire(.q, layer, &q)
+        try fire(.k, layer, &k)
+        try fire(.v, layer, &v)
+        if let rotary {
+            let (table, rows) = try rotary.get()
+            q = try table.rotate(q, positions: rows)
+            k = try table.rotate(k, positions: rows)
+            try fire(.rotQ, layer, &q)
+        }
+        try keyValues.layers[layer].append(keys: k, values: v)
+        var pages = keyValues.layers[layer]
+        if plan.touches(.rotK, layer), rotary != nil {
+            var allKeys = try pages.keys(0..<pages.count)
+            try fire(.rotK, layer, &allKeys)
+            // Of this step only: the cache keeps its own keys.
+            if plan.edits(.rotK, layer) { pages = try pages.replacingKeys(allKeys) }
+        }
+        let z = try attend(layer, q, pages)
+        if !keepsKeyValues { keyValues.layers[layer] = KeyValuePages(kvHeads: config.kvHeads, dHead: config.dHead, first: padding) }
+        return try writeOut(layer, block, z, residual)
+    }
+
+    // MARK: Queries, keys, values
+
+    private typealias QKV = (q: Tensor, k: Tensor, v: Tensor)
+
+    private func queriesKeysValues(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> QKV {
+        let inputs = try splitInputs(layer, residual)
+        let x = try normLayer(config.norm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
+        func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?) throws -> Tensor {
+            var out = try matrix.product(x, epilogue: Epilogue(bias: bias)).out
+            if let input { try reproject(&out, matrix, bias, heads, input, block, residual: residual, shared: x) }
+            return try out.reshaped([batch, pos, heads, config.dHead])
+        }
+        return (try project(block.wQ, block.bQ, config.nHeads, inputs.q), try project(block.wK, block.bK, config.kvHeads, inputs.k),
+                try project(block.wV, block.bV, config.kvHeads, inputs.v))
+    }
+
+    /// The residual stream as each head reads it, where someone edits that: `[batch, pos, head, d_model]`.
+    private func splitInputs(_ layer: Int, _ residual: Tensor) throws -> (q: Tensor?, k: Tensor?, v: Tensor?) {
+        var shared: Tensor?
+        if plan.touches(.attnIn, layer) {
+            var input = try perHead(residual, config.nHeads)
+            try fire(.attnIn, layer, &input)
+            shared = plan.edits(.attnIn, layer) ? input : nil
+        }
+        func split(_ site: HookSite, _ heads: Int) throws -> Tensor? {
+            guard plan.touches(site, layer) else { return shared }
+            var input = try shared ?? perHead(residual, heads)
+            try fire(site, layer, &input)
+            return plan.edits(site, layer) ? input : shared
+        }
+        return (try split(.qInput, config.nHeads), try split(.kInput, config.kvHeads), try split(.vInput, config.kvHeads))
+    }
+
+    private func perHead(_ residual: Tensor, _ heads: Int) throws -> Tensor {
+        try residual.reshaped([batch, pos, 1, config.dModel]).broadcast(to: [batch, pos, heads, config.dModel]).contiguous()
+    }
+
+    /// Recomputes the columns of heads whose input an edit changed. Rows left as they were keep the shared normalised row
+    /// (with its own edits), so an edit that returns its input changes nothing.
+    private func reproject(_ out: inout Tensor, _ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor,
+                           _ block: BlockWeights, residual: Tensor, shared: Tensor) throws {
+        for head in 0..<heads {
+            let rows = try input.at(.all, .all, .at(head)).contiguous()
+            let changed = try changedRows(rows, residual)
+            guard changed.contains(true) else { continue }
+            var x = rows
+            if let norm = config.norm {
+                let result = try LensTensor.norm(norm.kind, rows, eps: Float(norm.eps), weight: block.ln1.w, bias: block.ln1.b)
+                x = result.out ?? rows
+            }
+            for (index, isChanged) in changed.enumerated() where !isChanged {
+                let row = index / pos, place = index % pos
+                try x.set(.at(row), .at(place), to: shared.at(.at(row), .at(place)))
+            }
+            try matrix.updateColumns(head * config.dHead..<(head + 1) * config.dHead, of: &out, from: x, bias: bias)
+        }
+    }
+
+    /// For each of batch × pos rows, whether any bit differs.
+    private func changedRows(_ a: Tensor, _ b: Tensor) throws -> [Bool] {
+        let width = config.dModel
+        return try a.withUnsafeElements { a in
+            try b.withUnsafeElements { b in
+                (0..<batch * pos).map { row in
+                    (row * width..<(row + 1) * width).contains { a[$0].bitPattern != b[$0].bitPattern }
+                }
+            }
+        }
+    }
+
+    // MARK: Attention
+
+    /// - Returns: z, `[batch, pos, head, d_head]`.
+    private func attend(_ layer: Int, _ q: Tensor, _ pages: KeyValuePages) throws -> Tensor {
+        let spec = attentionSpec(layer)
+        var source = AttentionSource.queries(q)
+        if plan.edits(.attnScores, layer),
+           var scores = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: .scores).scores {
+            try fire(.attnScores, layer, &scores)
+            source = .scores(scores)
+        }
+        if plan.edits(.pattern, layer) {
+            var wanted: AttentionOutputs = .pattern
+            if !plan.edits(.attnScores, layer), plan.touches(.attnScores, layer) { wanted.insert(.scores) }
+            let result = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: wanted)
+            if var scores = result.scores { try fire(.attnScores, layer, &scores) }
+            if var pattern = result.pattern {
+                try fire(.pattern, layer, &pattern)
+                source = .pattern(pattern)
+            }
+        }
+        var wanted: AttentionOutputs = .z
+        if case .queries = source, plan.touches(.attnScores, layer) { wanted.insert(.scores) }
+        if !plan.edits(.pattern, layer), plan.touches(.pattern, layer) { wanted.insert(.pattern) }
+        let result = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: wanted)
+        if var scores = result.scores { try fire(.attnScores, layer, &scores) }
+        if var pattern = result.pattern { try fire(.pattern, layer, &pattern) }
+        guard var z = result.z else { return q }  // unreachable: z was asked for
+        try fire(.z, layer, &z)
+        return z
+    }
+
+    private func attentionSpec(_ layer: Int) -> AttentionSpec {
+        let inverse = config.attention.scaleByInverseLayer ? Double(layer + 1) : 1
+        return AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
+                             scoreScale: Float(1 / (config.attention.scale * inverse)),
+                             causal: config.attention.direction == .causal)
+    }
+
+    // MARK: Output
+
+    /// W_O, head by head whether or not anyone looks at the heads, and the residual.
+    private func writeOut(_ layer: Int, _ block: BlockWeights, _ z: Tensor, _ residual: Tensor) throws -> Tensor {
+        let edits = plan.edits(.attnOut, layer), touches = plan.touches(.attnOut, layer)
+        let written: (out: Tensor, linear: Tensor?)
+        if plan.touches(.result, layer) {
+            var result = try results(block, z)
+            try fire(.result, layer, &result)
+            written = try result.summedParts(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+        } else {
+            let rows = try z.reshaped([batch, pos, config.nHeads * config.dHead])
+            let epilogue = Epilogue(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+            written = try block.wO.product(rows, block: config.dHead, epilogue: epilogue)
+        }
+        return try addOut(.attnOut, layer, written, residual)
+    }
+
+    /// Fires a site that is added to the residual stream: `written` is the sum already, or, where an edit comes between,
+    /// the addend.
+    func addOut(_ site: HookSite, _ layer: Int, _ written: (out: Tensor, linear: Tensor?), _ residual: Tensor) throws -> Tensor {
+        if plan.edits(site, layer) {
+            var addend = written.out
+            try fire(site, layer, &addend)
+            return try residual + addend
+        }
+        if var addend = written.linear { try fire(site, layer, &addend) }
+        return written.out
+    }
+
+    /// What each head writes: `[batch, pos, head, d_model]`.
+    private func results(_ block: BlockWeights, _ z: Tensor) throws -> Tensor {
+        var result = Tensor(zeros: [batch, pos, config.nHeads, config.dModel])
+        for head in 0..<config.nHeads {
+            let rows = try z.at(.all, .all, .at(head)).contiguous()
+            let range = head * config.dHead..<(head + 1) * config.dHead
+            try result.set(.all, .all, .at(head), to: block.wO.product(rows, rows: range, block: config.dHead).out)
+        }
+        return result
+    }
+}

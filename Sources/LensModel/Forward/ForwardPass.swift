@@ -1,0 +1,182 @@
+// One forward pass, in firing order. Each component lives in its own file; here is the order they come in, and the one
+// place where hooks meet values (`fire`). Values nobody looks at are not stored; every value is a fresh (recycled) buffer,
+// so what a hook or the cache keeps is never overwritten.
+
+import LensFiles
+import LensHooks
+import LensTensor
+
+/// A pass over new positions, which may follow those in a key-value cache.
+final class ForwardPass {
+    let config: ModelConfig
+    let weights: Weights
+    let plan: HookPlan
+    let batch: Int
+    /// New positions in this pass.
+    let pos: Int
+    /// Positions before them.
+    let offset: Int
+    let step: Int
+    /// Left padding of each row.
+    let padding: [Int]
+    /// Whether each position, cached ones included, is a real token: `[batch][offset + pos]`.
+    let isReal: [[Bool]]
+    let positionSlice: TensorIndex
+    let keepsKeyValues: Bool
+    var keyValues: KeyValueCache
+    var cache: ActivationCache
+
+    /// 0 where a key is masked, `[batch × keys]`; nil where left padding says it all.
+    let keyMask: [UInt8]?
+    /// Each new position's place among its row's real tokens: `[batch × pos]`.
+    let positionIDs: [Int]
+    private(set) lazy var rotary: Result<(table: RotaryTable, rows: [Int]), Error>? = {
+        guard case .rotary(let rotary) = config.position else { return nil }
+        return Result { try rotary.table(for: positionIDs) }
+    }()
+
+    /// - Parameters:
+    ///   - newMask: whether each new position is a real token: `[batch][pos]`.
+    ///   - keyValues: what came before; moved into the pass, so that pages nobody else holds are written in place.
+    ///   - keepsKeyValues: whether the cache outlives the pass; else each layer's pages are let go after it.
+    init(_ model: Transformer, plan: HookPlan, newMask: [[Bool]], taking keyValues: inout KeyValueCache, keepsKeyValues: Bool,
+         positionSlice: TensorIndex) throws {
+        config = model.config
+        weights = model.weights
+        self.plan = plan
+        self.positionSlice = positionSlice
+        self.keepsKeyValues = keepsKeyValues
+        batch = newMask.count
+        pos = newMask.first?.count ?? 0
+        offset = keyValues.count
+        step = keyValues.passes
+        try keyValues.extend(by: newMask)
+        let real = keyValues.isReal, padding = keyValues.padding
+        isReal = real
+        self.padding = padding
+        cache = ActivationCache(nLayers: config.nLayers)
+        let hasHoles = zip(real, padding).contains { row, pad in row.dropFirst(pad).contains(false) }
+        keyMask = hasHoles ? real.flatMap { row in row.map { $0 ? 1 : 0 } } : nil
+        let offset = offset
+        positionIDs = real.flatMap { row -> [Int] in
+            var seen = 0
+            let ids = row.map { real -> Int in
+                if real { seen += 1 }
+                return max(0, seen - 1)
+            }
+            return Array(ids[offset...])
+        }
+        if let last = positionIDs.max(), last >= config.nCtx {
+            throw LensError(.usage, "input longer than the model's context", expected: "at most \(config.nCtx) positions",
+                            found: "\(last + 1)", advice: "shorten the input")
+        }
+        self.keyValues = keyValues
+        keyValues = KeyValueCache(for: config, batch: 0)
+    }
+
+    /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
+    func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
+        guard plan.touches(site, layer) else { return }
+        let context = HookContext(point: HookPoint(site, layer: layer), positions: offset..<offset + pos, step: step, padding: padding)
+        try plan.fire(context, &tensor) { point, tensor in
+            cache.store(point.name, try sliced(tensor, point.site))
+        }
+    }
+
+    /// The positions the cache keeps.
+    private func sliced(_ tensor: Tensor, _ site: HookSite) throws -> Tensor {
+        guard positionSlice != .all, let axis = site.positionAxis else { return tensor }
+        // A single position keeps its axis, as in TransformerLens.
+        var index = positionSlice
+        if case .at(let position) = index { index = .span(position, position == -1 ? nil : position + 1) }
+        return try tensor.view(Array(repeating: .all, count: axis) + [index]).contiguous()
+    }
+
+    // MARK: Embedding
+
+    /// `tokens: [batch, pos]` to the first residual stream `[batch, pos, d_model]`.
+    func embed(_ tokens: inout IntTensor) throws -> Tensor {
+        if plan.touches(.tokens) { try fireTokens(&tokens) }
+        let shape = [batch, pos, config.dModel]
+        let flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
+        var embedded = try flat.reshaped(shape)
+        try fire(.embed, nil, &embedded)
+        guard let wPos = weights.wPos else { return embedded }
+        var positions = try wPos.gatherRows(positionIDs).reshaped(shape)
+        for row in 0..<batch {
+            // What stands at a padded position is never read by a real token; zero, as in TransformerLens.
+            for place in 0..<pos where !isReal[row][offset + place] { try positions.set(.at(row), .at(place), to: 0) }
+        }
+        try fire(.posEmbed, nil, &positions)
+        return try embedded + positions
+    }
+
+    /// Hooks see tokens as numbers, and may put others in their place.
+    private func fireTokens(_ tokens: inout IntTensor) throws {
+        var values = try Tensor(tokens.array.map(Float.init), shape: tokens.shape)
+        try fire(.tokens, nil, &values)
+        tokens = try IntTensor(values.array.map { value in
+            guard let id = Int(exactly: value), (0..<config.dVocab).contains(id) else {
+                throw LensError(.usage, "an edit put in a token that does not exist", at: HookSite.tokens.rawValue,
+                                expected: "0..<\(config.dVocab)", found: "\(value)")
+            }
+            return id
+        }, shape: tokens.shape)
+    }
+
+    // MARK: Blocks
+
+    /// One block: residual stream in, residual stream out.
+    func block(_ layer: Int, _ residual: Tensor) throws -> Tensor {
+        var residual = residual
+        try fire(.residPre, layer, &residual)
+        let block = weights.blocks[layer]
+        var stream = try attentionLayer(layer, block, residual)
+        if let mlp = block.mlp {
+            if config.parallelAttnMLP {
+                stream = try mlpLayer(layer, mlp, block.ln2, input: residual, residual: stream)
+            } else {
+                try fire(.residMid, layer, &stream)
+                stream = try mlpLayer(layer, mlp, block.ln2, input: stream, residual: stream)
+            }
+        }
+        try fire(.residPost, layer, &stream)
+        return stream
+    }
+
+    // MARK: Unembedding
+
+    /// The final norm. - Returns: what W_U multiplies, `[batch, pos, d_model]`.
+    func finalNorm(_ residual: Tensor) throws -> Tensor {
+        try normLayer(config.finalNorm, weights.lnFinal, residual, .lnFinalScale, .lnFinalNormalized, nil)
+    }
+
+    /// Logits: `[batch, pos, d_vocab_out]`.
+    func unembed(_ normalized: Tensor) throws -> Tensor {
+        var input = normalized
+        try fire(.unembedIn, nil, &input)
+        var logits = try weights.wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
+        try fire(.unembedOut, nil, &logits)
+        return logits
+    }
+
+    /// A norm with its two sites. An edit cuts it where the site is; the bits are the same either way.
+    func normLayer(_ norm: ModelConfig.Norm?, _ weights: NormWeights, _ x: Tensor, _ scaleSite: HookSite,
+                   _ normalizedSite: HookSite, _ layer: Int?) throws -> Tensor {
+        guard let norm else { return x }
+        let eps = Float(norm.eps)
+        let editsScale = plan.edits(scaleSite, layer), editsNormalized = plan.edits(normalizedSite, layer)
+        var scale: Tensor?
+        if editsScale, var computed = try LensTensor.norm(norm.kind, x, eps: eps, wantsOut: false, wantsScale: true).scale {
+            try fire(scaleSite, layer, &computed)
+            scale = computed
+        }
+        let result = try LensTensor.norm(norm.kind, x, eps: eps, scale: scale, weight: weights.w, bias: weights.b,
+                                         wantsOut: !editsNormalized, wantsNormalized: plan.touches(normalizedSite, layer),
+                                         wantsScale: !editsScale && plan.touches(scaleSite, layer))
+        if var read = result.scale { try fire(scaleSite, layer, &read) }
+        guard var normalized = result.normalized else { return result.out ?? x }
+        try fire(normalizedSite, layer, &normalized)
+        return try result.out ?? affine(normalized, weight: weights.w, bias: weights.b)
+    }
+}

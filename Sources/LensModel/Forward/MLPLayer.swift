@@ -1,0 +1,55 @@
+// One feed-forward layer, plain or gated: ln2, the products, the activation, and the residual.
+
+import LensHooks
+import LensTensor
+
+extension ForwardPass {
+    /// - Parameters:
+    ///   - input: the residual stream it reads.
+    ///   - residual: the residual stream it is added to (the same, but for parallel blocks).
+    /// - Returns: `residual` plus what the MLP writes: `[batch, pos, d_model]`.
+    func mlpLayer(_ layer: Int, _ weights: MLPWeights, _ ln2: NormWeights, input: Tensor, residual: Tensor) throws -> Tensor {
+        guard let mlp = config.mlp else { return residual }
+        var input = input
+        try fire(.mlpIn, layer, &input)
+        let x = try normLayer(config.norm, ln2, input, .ln2Scale, .ln2Normalized, layer)
+        var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
+        try fire(.mlpPost, layer, &post)
+        let edits = plan.edits(.mlpOut, layer), touches = plan.touches(.mlpOut, layer)
+        let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+        return try addOut(.mlpOut, layer, weights.wOut.product(post, epilogue: epilogue), residual)
+    }
+
+    /// `activation(x·W_in + b_in)`: `[batch, pos, d_mlp]`.
+    private func plain(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ x: Tensor) throws -> Tensor {
+        if plan.edits(.mlpPre, layer) {
+            var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
+            try fire(.mlpPre, layer, &pre)
+            return try pre.applying(mlp.activation)
+        }
+        let epilogue = Epilogue(bias: weights.bIn, activation: mlp.activation, keepsLinear: plan.touches(.mlpPre, layer))
+        let (post, pre) = try weights.wIn.product(x, epilogue: epilogue)
+        if var pre { try fire(.mlpPre, layer, &pre) }
+        return post
+    }
+
+    /// `activation(x·W_gate) * (x·W_in)`, biases where the configuration has them: `[batch, pos, d_mlp]`.
+    private func gated(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ wGate: PackedMatrix, _ x: Tensor) throws -> Tensor {
+        let biasAfter = mlp.gate == .biasAfter
+        var pre = try wGate.product(x, epilogue: Epilogue(bias: weights.bGate)).out
+        try fire(.mlpPre, layer, &pre)
+        let bias = biasAfter ? nil : weights.bIn
+        var post: Tensor
+        if plan.edits(.mlpPreLinear, layer) {
+            var linear = try weights.wIn.product(x, epilogue: Epilogue(bias: bias)).out
+            try fire(.mlpPreLinear, layer, &linear)
+            post = try linear.gated(by: pre, mlp.activation)
+        } else {
+            let epilogue = Epilogue(bias: bias, activation: mlp.activation, gate: pre, keepsLinear: plan.touches(.mlpPreLinear, layer))
+            let (out, linear) = try weights.wIn.product(x, epilogue: epilogue)
+            if var linear { try fire(.mlpPreLinear, layer, &linear) }
+            post = out
+        }
+        return biasAfter ? try affine(post, weight: nil, bias: weights.bIn) : post
+    }
+}

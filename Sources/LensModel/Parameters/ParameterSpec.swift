@@ -1,0 +1,111 @@
+// Which parameters a configuration has: TransformerLens' names and shapes, and how each is kept. The one list that
+// loading, replacing, saving and counting read.
+
+import LensFiles
+
+/// One parameter: its TransformerLens name and shape, and how it is kept.
+public struct ParameterSpec: Sendable, Hashable {
+    public let name: String
+    /// TransformerLens' shape.
+    public let shape: [Int]
+    public let kind: Kind
+    /// A checkpoint may leave it out; it is then zero.
+    public let isOptional: Bool
+
+    public enum Kind: Sendable, Hashable {
+        /// As it is: biases, norm weights, embedding tables.
+        case plain
+        /// A matrix `[k, n]` packed for products.
+        case matrix
+        /// `[head, d_model, d_head]`, packed as `[d_model, head × d_head]`.
+        case headsOut
+        /// `[head, d_head, d_model]`, packed as `[head × d_head, d_model]`.
+        case headsIn
+    }
+
+    /// Rows and columns of the packed matrix; nil for `plain`.
+    public var matrixShape: (rows: Int, columns: Int)? {
+        switch kind {
+        case .plain: return nil
+        case .matrix: return (shape[0], shape[1])
+        case .headsOut: return (shape[1], shape[0] * shape[2])
+        case .headsIn: return (shape[0] * shape[1], shape[2])
+        }
+    }
+}
+
+extension ModelConfig {
+    /// Every parameter, in TransformerLens' order.
+    public var parameterSpecs: [ParameterSpec] {
+        var specs = [ParameterSpec(name: "embed.W_E", shape: [dVocab, dModel], kind: .plain, isOptional: tiesEmbeddings)]
+        if position == .learned { specs.append(ParameterSpec(name: "pos_embed.W_pos", shape: [nCtx, dModel], kind: .plain, isOptional: false)) }
+        for layer in 0..<nLayers { specs += blockSpecs("blocks.\(layer)") }
+        specs += normSpecs("ln_final", finalNorm)
+        specs.append(ParameterSpec(name: "unembed.W_U", shape: [dModel, dVocabOut], kind: .matrix, isOptional: false))
+        specs.append(ParameterSpec(name: "unembed.b_U", shape: [dVocabOut], kind: .plain, isOptional: true))
+        return specs
+    }
+
+    private func blockSpecs(_ prefix: String) -> [ParameterSpec] {
+        func spec(_ name: String, _ shape: [Int], _ kind: ParameterSpec.Kind = .plain, optional: Bool = false) -> ParameterSpec {
+            ParameterSpec(name: "\(prefix).\(name)", shape: shape, kind: kind, isOptional: optional)
+        }
+        let raw = nKeyValueHeads == nil ? "" : "_"
+        var specs = normSpecs("\(prefix).ln1", norm)
+        specs += [
+            spec("attn.W_Q", [nHeads, dModel, dHead], .headsOut), spec("attn.\(raw)W_K", [kvHeads, dModel, dHead], .headsOut),
+            spec("attn.\(raw)W_V", [kvHeads, dModel, dHead], .headsOut), spec("attn.W_O", [nHeads, dHead, dModel], .headsIn),
+            spec("attn.b_Q", [nHeads, dHead], optional: true), spec("attn.\(raw)b_K", [kvHeads, dHead], optional: true),
+            spec("attn.\(raw)b_V", [kvHeads, dHead], optional: true), spec("attn.b_O", [dModel], optional: true),
+        ]
+        guard let mlp else { return specs }
+        specs += normSpecs("\(prefix).ln2", norm)
+        specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
+        if let gate = mlp.gate {
+            specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
+            if gate == .biasOnEach { specs.append(spec("mlp.b_gate", [mlp.width], optional: true)) }
+        }
+        specs += [spec("mlp.b_in", [mlp.width], optional: true), spec("mlp.W_out", [mlp.width, dModel], .matrix),
+                  spec("mlp.b_out", [dModel], optional: true)]
+        return specs
+    }
+
+    private func normSpecs(_ prefix: String, _ norm: Norm?) -> [ParameterSpec] {
+        guard let norm, norm.hasWeights else { return [] }
+        let weight = ParameterSpec(name: "\(prefix).w", shape: [dModel], kind: .plain, isOptional: false)
+        return norm.kind == .rms ? [weight] : [weight, ParameterSpec(name: "\(prefix).b", shape: [dModel], kind: .plain, isOptional: false)]
+    }
+
+    /// Checks that sizes are positive and fit together.
+    /// - Throws: `LensError(.config)` naming the first that does not.
+    public func validate() throws {
+        let sizes = [("n_layers", nLayers, 0), ("d_model", dModel, 1), ("n_ctx", nCtx, 1), ("n_heads", nHeads, 1),
+                     ("d_head", dHead, 1), ("n_key_value_heads", kvHeads, 1), ("d_vocab", dVocab, 1),
+                     ("d_vocab_out", dVocabOut, 1), ("d_mlp", mlp?.width ?? 1, 1)]
+        for (name, size, least) in sizes where size < least || size > 1 << 30 {
+            throw LensError(.config, "impossible size", at: name, expected: "\(least)...\(1 << 30)", found: "\(size)")
+        }
+        guard nHeads % kvHeads == 0 else {
+            throw LensError(.config, "heads cannot be grouped", at: "n_key_value_heads", expected: "a divisor of \(nHeads) heads",
+                            found: "\(kvHeads)")
+        }
+        guard attention.scale.isFinite, attention.scale != 0 else {
+            throw LensError(.config, "impossible attention scale", at: "attn_scale", expected: "a finite number, not 0",
+                            found: "\(attention.scale)")
+        }
+        for norm in [norm, finalNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
+            throw LensError(.config, "impossible epsilon", at: "eps", expected: "a finite number, at least 0", found: "\(norm.eps)")
+        }
+        if case .rotary(let rotary) = position {
+            guard rotary.dim > 0, rotary.dim % 2 == 0, rotary.dim <= dHead, rotary.base > 0, rotary.base.isFinite else {
+                throw LensError(.config, "impossible rotary embedding", at: "rotary_dim",
+                                expected: "an even number up to d_head \(dHead), base above 0",
+                                found: "\(rotary.dim), base \(rotary.base)")
+            }
+        }
+        if tiesEmbeddings, dVocab != dVocabOut {
+            throw LensError(.config, "tied embeddings need equal vocabularies", at: "d_vocab_out", expected: "\(dVocab)",
+                            found: "\(dVocabOut)")
+        }
+    }
+}

@@ -1,0 +1,64 @@
+// The parameters as the forward pass reaches for them: looked up by name once, when the model is made.
+
+import LensTensor
+
+/// Weights of one block.
+struct BlockWeights: Sendable {
+    let ln1: NormWeights, ln2: NormWeights
+    let wQ: PackedMatrix, wK: PackedMatrix, wV: PackedMatrix, wO: PackedMatrix
+    let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
+    let mlp: MLPWeights?
+}
+
+/// Weight and bias of a norm, where it has them.
+struct NormWeights: Sendable {
+    let w: Tensor?, b: Tensor?
+
+    init(_ parameters: Parameters, _ prefix: String) {
+        w = parameters.tensor("\(prefix).w")
+        b = parameters.tensor("\(prefix).b")
+    }
+}
+
+struct MLPWeights: Sendable {
+    let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
+    let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
+}
+
+/// All weights of a decoder.
+struct Weights: Sendable {
+    /// nil when tied: tokens are then gathered from `wU`.
+    let wE: Tensor?
+    let wPos: Tensor?
+    let blocks: [BlockWeights]
+    let lnFinal: NormWeights
+    let wU: PackedMatrix
+    let bU: Tensor?
+
+    init(_ parameters: Parameters, _ config: ModelConfig) throws {
+        wE = parameters.tensor("embed.W_E")
+        wPos = parameters.tensor("pos_embed.W_pos")
+        blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "blocks.\($0)") }
+        lnFinal = NormWeights(parameters, "ln_final")
+        wU = try parameters.matrix("unembed.W_U")
+        bU = parameters.tensor("unembed.b_U")
+    }
+
+    private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String) throws -> BlockWeights {
+        /// Biases of heads are kept `[head, d_head]` and added as one row.
+        func bias(_ name: String) throws -> Tensor? {
+            try parameters.tensor("\(prefix).\(name)").map { try $0.reshaped([$0.count]) }
+        }
+        let raw = config.nKeyValueHeads == nil ? "" : "_"
+        let mlp = try config.mlp.map { mlp in
+            MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
+                       wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"))
+        }
+        return BlockWeights(ln1: NormWeights(parameters, "\(prefix).ln1"), ln2: NormWeights(parameters, "\(prefix).ln2"),
+                            wQ: try parameters.matrix("\(prefix).attn.W_Q"), wK: try parameters.matrix("\(prefix).attn.\(raw)W_K"),
+                            wV: try parameters.matrix("\(prefix).attn.\(raw)W_V"), wO: try parameters.matrix("\(prefix).attn.W_O"),
+                            bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),
+                            bO: try bias("attn.b_O"), mlp: mlp)
+    }
+}

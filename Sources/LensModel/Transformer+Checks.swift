@@ -1,0 +1,78 @@
+// What a run refuses: input, masks, caches and layer bounds that do not fit the model.
+
+import LensFiles
+import LensTensor
+
+extension Transformer {
+    /// The batch and number of positions of an input that fits the model.
+    func checkedShape(_ input: Input) throws -> (batch: Int, pos: Int) {
+        switch input {
+        case .tokens(let tokens):
+            guard tokens.rank == 2, tokens.shape[0] > 0, tokens.shape[1] > 0 else {
+                throw LensError(.usage, "nothing to run on", expected: "tokens [batch, pos], at least one of each",
+                                found: "\(tokens.shape)")
+            }
+            if let wrong = tokens.array.first(where: { !(0..<config.dVocab).contains($0) }) {
+                throw LensError(.usage, "token out of range", expected: "0..<\(config.dVocab)", found: "\(wrong)")
+            }
+            return (tokens.shape[0], tokens.shape[1])
+        case .residual(let residual, let tokens):
+            guard residual.rank == 3, residual.shape[0] > 0, residual.shape[1] > 0, residual.shape[2] == config.dModel,
+                  tokens.map({ $0.shape == Array(residual.shape.prefix(2)) }) ?? true else {
+                throw LensError(.usage, "not a residual stream of this model", expected: "[batch, pos, \(config.dModel)] with tokens [batch, pos]",
+                                found: "\(residual.shape)" + (tokens.map { " and tokens \($0.shape)" } ?? ""))
+            }
+            return (residual.shape[0], residual.shape[1])
+        }
+    }
+
+    /// A layer in 0...nLayers; negative counts from the end.
+    func layerBound(_ layer: Int?, _ name: String) throws -> Int? {
+        guard let layer else { return nil }
+        let resolved = layer < 0 ? layer + config.nLayers : layer
+        guard (0...config.nLayers).contains(resolved) else {
+            throw LensError(.usage, "no such layer", at: name, expected: "\(-config.nLayers)...\(config.nLayers)", found: "\(layer)")
+        }
+        return resolved
+    }
+
+    /// Whether each new position is a real token.
+    func checkedMask(_ mask: IntTensor?, _ shape: (batch: Int, pos: Int)) throws -> [[Bool]] {
+        guard let mask else { return Array(repeating: Array(repeating: true, count: shape.pos), count: shape.batch) }
+        guard mask.shape == [shape.batch, shape.pos], mask.array.allSatisfy({ $0 == 0 || $0 == 1 }) else {
+            throw LensError(.usage, "attention mask", expected: "zeros and ones [\(shape.batch), \(shape.pos)]", found: "shape \(mask.shape)")
+        }
+        return mask.rows.map { row in row.map { $0 == 1 } }
+    }
+
+    /// The cache to go on from: the given one if it fits, else an empty one.
+    func checkedCache(_ keyValues: KeyValueCache?, _ batch: Int) throws -> KeyValueCache {
+        guard let keyValues else { return KeyValueCache(for: config, batch: batch) }
+        guard keyValues.batch == batch, keyValues.layers.count == config.nLayers,
+              keyValues.layers.allSatisfy({ $0.kvHeads == config.kvHeads && $0.dHead == config.dHead }) else {
+            throw LensError(.usage, "key-value cache of another model or batch", expected: "\(config.nLayers) layers, batch \(batch)",
+                            found: "\(keyValues.layers.count) layers, batch \(keyValues.batch)")
+        }
+        guard config.attention.direction == .causal || keyValues.count == 0 else {
+            throw LensError(.usage, "a bidirectional model cannot go on from a key-value cache")
+        }
+        return keyValues
+    }
+
+    /// Next-token cross-entropy (TransformerLens' `lm_cross_entropy_loss`): the mean over pairs of real tokens, or
+    /// `[batch, pos - 1]` with zeros where either is masked.
+    func loss(_ logits: Tensor, _ tokens: IntTensor, _ mask: [[Bool]], perToken: Bool) throws -> Tensor {
+        let batch = tokens.shape[0], pos = tokens.shape[1]
+        let targets = tokens.rows.flatMap { $0.dropFirst() }
+        if let wrong = targets.first(where: { $0 >= config.dVocabOut }) {
+            throw LensError(.usage, "no loss: a token is no output of this model", expected: "0..<\(config.dVocabOut)", found: "\(wrong)")
+        }
+        let predicting = try logits.at(.all, .upTo(max(0, pos - 1)))
+        let counts = mask.flatMap { row in zip(row, row.dropFirst()).map { $0 && $1 } }
+        let losses = try predicting.crossEntropy(targets: targets).array
+        let masked = zip(losses, counts).map { $1 ? $0 : 0 }
+        if perToken { return try Tensor(masked, shape: [batch, pos - 1]) }
+        let valid = counts.count(where: \.self)
+        return Tensor(Float(masked.reduce(0.0) { $0 + Double($1) } / Double(valid)))
+    }
+}

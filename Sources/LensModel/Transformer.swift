@@ -1,0 +1,178 @@
+// A decoder that runs on tokens: configuration, parameters and the run. Immutable and Sendable; hooks are values given to
+// a run. Text, files and the hub are other targets' business.
+
+import LensFiles
+import LensHooks
+import LensTensor
+
+/// A transformer language model on tokens. `HookedTransformer` adds text to it.
+public struct Transformer: Sendable {
+    public let config: ModelConfig
+    public let parameters: Parameters
+    let weights: Weights
+
+    public init(config: ModelConfig, parameters: Parameters) throws {
+        try config.validate()
+        self.config = config
+        self.parameters = parameters
+        weights = try Weights(parameters, config)
+    }
+
+    /// From parameters in TransformerLens' names and shapes.
+    /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped one; `LensError(.config)`.
+    public init(config: ModelConfig, parameters: [String: Tensor]) throws {
+        try self.init(config: config, parameters: Parameters(tensors: parameters, for: config))
+    }
+
+    /// The model with one parameter replaced: `try model.with("blocks.0.attn.W_Q", tensor)`. The rest is shared.
+    public func with(_ name: String, _ tensor: Tensor) throws -> Transformer {
+        try Transformer(config: config, parameters: parameters.replacing(name, with: tensor))
+    }
+
+    // MARK: Running
+
+    /// What a run starts from.
+    public enum Input: Sendable {
+        /// `[batch, pos]`
+        case tokens(IntTensor)
+        /// A residual stream entering `startAtLayer`: `[batch, pos, d_model]`, with its tokens if a loss is wanted.
+        case residual(Tensor, tokens: IntTensor? = nil)
+    }
+
+    /// What a run is to return besides its cache.
+    public enum ReturnType: String, Sendable, Hashable, CaseIterable { case logits, loss, both, none }
+
+    /// How to run.
+    public struct Options {
+        public var hooks: [Hook] = []
+        /// What the run's `ActivationCache` holds.
+        public var cache: ActivationFilter = .none
+        public var returnType: ReturnType = .logits
+        /// A loss for each position instead of their mean.
+        public var lossPerToken = false
+        /// 1 for real tokens, 0 for padding or tokens to ignore: `[batch, pos]`; nil: all real.
+        public var attentionMask: IntTensor?
+        /// First layer to run; negative from the end. The input is then a residual stream.
+        public var startAtLayer: Int?
+        /// First layer not to run; negative from the end. The run then returns the residual stream before it.
+        public var stopAtLayer: Int?
+        /// Positions the cache keeps, on the position axis of every activation.
+        public var posSlice: TensorIndex = .all
+        /// Drop the batch axis of the cache (the batch must be 1).
+        public var removeBatchDim = false
+        /// Logits of the last position only, `[batch, 1, d_vocab_out]`, where nobody looks at the others.
+        public var onlyLastLogits = false
+
+        public init(hooks: [Hook] = [], cache: ActivationFilter = .none, returnType: ReturnType = .logits,
+                    lossPerToken: Bool = false, attentionMask: IntTensor? = nil, startAtLayer: Int? = nil,
+                    stopAtLayer: Int? = nil, posSlice: TensorIndex = .all, removeBatchDim: Bool = false) {
+            self.hooks = hooks
+            self.cache = cache
+            self.returnType = returnType
+            self.lossPerToken = lossPerToken
+            self.attentionMask = attentionMask
+            self.startAtLayer = startAtLayer
+            self.stopAtLayer = stopAtLayer
+            self.posSlice = posSlice
+            self.removeBatchDim = removeBatchDim
+        }
+    }
+
+    /// What a run gives.
+    public struct Output: Sendable {
+        /// `[batch, pos, d_vocab_out]`, where logits were wanted.
+        public var logits: Tensor?
+        /// Mean next-token cross-entropy in nats, shape `[]`; or `[batch, pos - 1]` per token.
+        public var loss: Tensor?
+        /// `[batch, pos, d_model]`: the stream before `stopAtLayer`, where one was given.
+        public var residual: Tensor?
+        public var cache: ActivationCache
+    }
+
+    /// One forward pass.
+    ///
+    /// - Parameter keyValues: positions that came before; the new ones are added to it. nil: none, and none kept.
+    /// - Throws: `LensError(.usage)` or `(.shape)` for input that does not fit, `(.name)` for unknown activations,
+    ///   `(.cancelled)` when the task is cancelled between blocks, and what hooks throw.
+    public func run(_ input: Input, _ options: Options = Options(), keyValues: inout KeyValueCache?) throws -> Output {
+        let plan = try HookPlan(hooks: options.hooks, caching: options.cache, points: config.hookPoints, nLayers: config.nLayers)
+        let shape = try checkedShape(input)
+        let start = try layerBound(options.startAtLayer, "startAtLayer") ?? 0
+        let stop = try layerBound(options.stopAtLayer, "stopAtLayer")
+        if case .tokens = input, options.startAtLayer != nil {
+            throw LensError(.usage, "startAtLayer needs a residual stream", expected: "[batch, pos, \(config.dModel)]", found: "tokens")
+        }
+        let mask = try checkedMask(options.attentionMask, shape)
+        var held = try checkedCache(keyValues, shape.batch)
+        let keeps = keyValues != nil
+        keyValues = nil
+        let length = held.count
+        let pass: ForwardPass
+        do {
+            pass = try ForwardPass(self, plan: plan, newMask: mask, taking: &held, keepsKeyValues: keeps, positionSlice: options.posSlice)
+        } catch {
+            held.undoPass(to: length)
+            if keeps { keyValues = held }
+            throw error
+        }
+        do {
+            let output = try layers(pass, input, start..<max(start, stop ?? config.nLayers), mask, options, stopped: stop != nil)
+            if keeps { keyValues = pass.keyValues }
+            return output
+        } catch {
+            pass.keyValues.undoPass(to: pass.offset)
+            if keeps { keyValues = pass.keyValues }
+            throw error
+        }
+    }
+
+    private func layers(_ pass: ForwardPass, _ input: Input, _ range: Range<Int>, _ mask: [[Bool]], _ options: Options,
+                        stopped: Bool) throws -> Output {
+        var tokens: IntTensor?
+        var stream: Tensor
+        switch input {
+        case .tokens(let given):
+            var given = given
+            stream = try pass.embed(&given)
+            tokens = given
+        case .residual(let residual, let given):
+            stream = residual
+            tokens = given
+        }
+        for layer in range {
+            if Task.isCancelled { throw LensError(.cancelled, "the run was cancelled", at: "before layer \(layer)") }
+            stream = try pass.block(layer, stream)
+        }
+        var output = try finish(pass, stream, tokens, mask, options, stopped: stopped)
+        output.cache = options.removeBatchDim ? try pass.cache.removingBatchDim() : pass.cache
+        return output
+    }
+
+    /// One forward pass over a whole sequence.
+    public func run(_ input: Input, _ options: Options = Options()) throws -> Output {
+        var none: KeyValueCache?
+        return try run(input, options, keyValues: &none)
+    }
+
+    private func finish(_ pass: ForwardPass, _ stream: Tensor, _ tokens: IntTensor?, _ mask: [[Bool]], _ options: Options,
+                        stopped: Bool) throws -> Output {
+        var output = Output(cache: pass.cache)
+        if stopped {
+            output.residual = stream
+            return output
+        }
+        let watched = [HookSite.lnFinalScale, .lnFinalNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
+        let onlyLast = options.onlyLastLogits && !watched && options.returnType == .logits && pass.pos > 0
+        let normalized = try pass.finalNorm(onlyLast ? stream.at(.all, .from(-1)) : stream)
+        guard options.returnType != .none else { return output }
+        let logits = try pass.unembed(normalized)
+        if options.returnType != .loss { output.logits = logits }
+        if options.returnType != .logits {
+            guard let tokens else {
+                throw LensError(.usage, "a loss needs tokens", expected: "the tokens of the residual stream")
+            }
+            output.loss = try loss(logits, tokens, mask, perToken: options.lossPerToken)
+        }
+        return output
+    }
+}
