@@ -32,6 +32,8 @@ public final class AtomicFileWriter {
         if stat(path, &info) == 0, let kind = irregularKind(info.st_mode) {
             throw LensError(.file, "cannot write file", at: path, expected: "a file or nothing there", found: kind)
         }
+        // Renaming over it would work, but whoever made it read-only meant it.
+        if access(path, F_OK) == 0, access(path, W_OK) != 0 { throw LensError.system("cannot write file", path, code: errno) }
         if path.utf8.last == UInt8(ascii: "/") { throw LensError(.file, "cannot write file: the path names a folder", at: path) }
         let folder = Self.folder(of: path)
         var descriptor: Int32 = -1
@@ -82,7 +84,8 @@ public final class AtomicFileWriter {
     public func commit() throws {
         try checkOpen()
         try flush()
-        guard fsync(descriptor) == 0 else { throw failure(errno) }
+        // A file system without fsync says EINVAL or ENOTSUP.
+        guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else { throw failure(errno) }
         let closed = close(descriptor)
         descriptor = -1
         guard closed == 0, rename(temporary, path) == 0 else {

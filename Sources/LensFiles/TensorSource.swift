@@ -81,15 +81,15 @@ extension TensorSource {
 
 /// The entries of one file, found by name, each with what its format needs to find the bytes.
 struct TensorTable<Place: Sendable>: Sendable {
-    private(set) var entries: [TensorEntry] = []
-    private(set) var places: [Place] = []
+    private(set) var names: [String] = []
+    private var entries: [TensorEntry] = []
+    private var places: [Place] = []
     private var positions: [ExactString: Int] = [:]
-
-    var names: [String] { entries.map(\.name) }
 
     /// Adds an entry; false if there is one of that name.
     mutating func insert(_ entry: TensorEntry, _ place: Place) -> Bool {
         guard positions.updateValue(entries.count, forKey: ExactString(entry.name)) == nil else { return false }
+        names.append(entry.name)
         entries.append(entry)
         places.append(place)
         return true
