@@ -2,14 +2,6 @@
 // Keys are compared by their UTF-8 bytes, not by Swift's canonical equivalence: a vocabulary holds both the
 // precomposed and the decomposed "é", and they are two tokens.
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
-
 /// A JSON object: keys in the order they were written, each once, found by hash.
 ///
 /// Keys are the same only if their UTF-8 bytes are. Two objects are equal if they hold equal members in the same order.
@@ -108,25 +100,10 @@ public struct JSONObject: Sendable, Hashable {
     }
 }
 
-/// Whether two strings are the same bytes of UTF-8 (`==` on String also holds for canonically equivalent text).
-@inline(__always)
-func sameBytes(_ a: String, _ b: String) -> Bool {
-    let (x, y) = (a.utf8, b.utf8)
-    if x.count != y.count { return false }
-    let same = x.withContiguousStorageIfAvailable { x in
-        y.withContiguousStorageIfAvailable { y -> Bool in
-            guard let xBase = x.baseAddress, let yBase = y.baseAddress else { return true }
-            return memcmp(xBase, yBase, x.count) == 0
-        }
-    }
-    return same.flatMap { $0 } ?? x.elementsEqual(y)
-}
-
-/// A hash of the bytes, seeded per process so that a file cannot be written to collide.
+/// A hash of the bytes of `text`.
 @inline(__always)
 private func byteHash(_ text: String) -> Int {
     var hasher = Hasher()
-    let done: Void? = text.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-    if done == nil { for byte in text.utf8 { hasher.combine(byte) } }
+    hashBytes(of: text, into: &hasher)
     return hasher.finalize()
 }
