@@ -33,7 +33,7 @@ let package = Package(
         .target(name: "LensHooks", dependencies: ["LensTensor", "LensFiles"]),
         .target(name: "LensModel", dependencies: ["LensHooks", "LensTensor", "LensFiles"]),
         .target(name: "LensZoo", dependencies: ["LensModel", "LensFiles"]),
-        .target(name: "LensText", dependencies: ["LensFiles"]),
+        .target(name: "LensText", dependencies: ["LensFiles"], exclude: ["Unicode/make_tables.py"]),
         .target(name: "TransformerLens",
                 dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensText"]),
         .executableTarget(name: "tlens", dependencies: [

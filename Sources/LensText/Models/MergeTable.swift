@@ -1,0 +1,61 @@
+// The merges of a BPE model by pair of ids: one flat hash table, read once for every neighbouring pair of a word.
+
+/// What two neighbouring tokens merge into, and when.
+struct Merge {
+    /// Rank in the high half (the lowest merges first), the resulting id in the low half.
+    var packed: UInt64
+    static let none = Merge(packed: .max)
+
+    @inline(__always) var rank: UInt32 { UInt32(truncatingIfNeeded: packed >> 32) }
+    @inline(__always) var result: Int32 { Int32(truncatingIfNeeded: packed) }
+    @inline(__always) var exists: Bool { packed != .max }
+}
+
+/// Pairs of ids and their merges.
+struct MergeTable: Sendable {
+    /// Two words per slot: the pair and the merge.
+    private var slots: [UInt64]
+    private var mask: Int
+    private static let free = UInt64.max
+
+    init(minimumCapacity: Int) {
+        var capacity = 16
+        while capacity < minimumCapacity &* 2 { capacity *= 2 }
+        slots = [UInt64](repeating: Self.free, count: capacity * 2)
+        mask = capacity - 1
+    }
+
+    @inline(__always)
+    private func slot(_ pair: UInt64) -> Int {
+        let mixed = pair &* 0x9E37_79B9_7F4A_7C15
+        return Int(truncatingIfNeeded: (mixed ^ mixed >> 32) >> 4) & mask
+    }
+
+    /// Sets the merge of a pair; a later one replaces an earlier one. Never more pairs than `minimumCapacity`.
+    mutating func set(_ left: Int32, _ right: Int32, rank: Int, result: Int32) {
+        let pair = Self.pair(left, right)
+        var index = slot(pair)
+        while slots[index * 2] != Self.free && slots[index * 2] != pair { index = (index + 1) & mask }
+        slots[index * 2] = pair
+        slots[index * 2 + 1] = UInt64(UInt32(truncatingIfNeeded: rank)) << 32 | UInt64(UInt32(bitPattern: result))
+    }
+
+    @inline(__always)
+    func find(_ left: Int32, _ right: Int32) -> Merge {
+        let pair = Self.pair(left, right)
+        return slots.withUnsafeBufferPointer { slots in
+            var index = slot(pair)
+            while true {
+                let found = slots[index &* 2]
+                if found == pair { return Merge(packed: slots[index &* 2 &+ 1]) }
+                if found == Self.free { return .none }
+                index = (index &+ 1) & mask
+            }
+        }
+    }
+
+    @inline(__always)
+    private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
+        UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
+    }
+}

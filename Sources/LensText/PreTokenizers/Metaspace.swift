@@ -1,0 +1,66 @@
+// Metaspace: spaces become a visible mark (SentencePiece's `▁`), which also begins the text, and words begin at it.
+// As a pre-tokenizer and as a decoder.
+import LensFiles
+
+struct Metaspace: Sendable {
+    enum PrependScheme: String, Sendable, CaseIterable {
+        case first, never, always
+    }
+
+    /// One character, as UTF-8.
+    let mark: [UInt8]
+    let scheme: PrependScheme
+    let splits: Bool
+
+    init(_ fields: Fields) throws {
+        mark = try fields.requiredScalar("replacement")
+        let name = try fields.string("prepend_scheme") ?? "always"
+        guard let scheme = PrependScheme(rawValue: name) else {
+            throw LensError(.format, "unknown prepend_scheme", at: fields.place("prepend_scheme"),
+                            expected: PrependScheme.allCases.map(\.rawValue).joined(separator: ", "), found: name)
+        }
+        let addsPrefix = try fields.bool("add_prefix_space") ?? true
+        if !addsPrefix && scheme != .never {
+            throw LensError(.format, "add_prefix_space does not go with prepend_scheme", at: fields.place("prepend_scheme"),
+                            expected: "never", found: name)
+        }
+        self.scheme = scheme
+        splits = try fields.bool("split") ?? true
+    }
+
+    func apply(to text: inout PieceText) {
+        text.rewrite { bytes, piece, out in
+            let whole = Bytes(rebasing: bytes[piece.start..<piece.end])
+            let isMarked = whole[0] == 0x20 || whole.starts(with: mark)
+            if !isMarked && (scheme == .always || scheme == .first && piece.startsText) { out.append(contentsOf: mark) }
+            for byte in whole { if byte == 0x20 { out.append(contentsOf: mark) } else { out.append(byte) } }
+        }
+        guard splits else { return }
+        SplitBehavior.mergedWithNext.split(&text) { text in
+            var matches: [SplitMatch] = []
+            var covered = 0
+            for place in occurrences(of: mark, in: text, from: 0, to: text.count) {
+                if covered < place.lowerBound {
+                    matches.append(SplitMatch(start: covered, end: place.lowerBound, isMatch: false))
+                }
+                matches.append(SplitMatch(start: place.lowerBound, end: place.upperBound, isMatch: true))
+                covered = place.upperBound
+            }
+            if covered < text.count { matches.append(SplitMatch(start: covered, end: text.count, isMatch: false)) }
+            return matches
+        }
+    }
+
+    /// The decoder: marks become spaces, those of the first token nothing (unless the mark is never prepended).
+    func decode(_ tokens: TokenTexts) -> TokenTexts {
+        tokens.map { text, isFirst, out in
+            var written = 0
+            for place in occurrences(of: mark, in: text, from: 0, to: text.count) {
+                out.append(contentsOf: text[written..<place.lowerBound])
+                if !isFirst || scheme == .never { out.append(0x20) }
+                written = place.upperBound
+            }
+            out.append(contentsOf: text[written..<text.count])
+        }
+    }
+}
