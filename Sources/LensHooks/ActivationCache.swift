@@ -17,9 +17,12 @@ public struct ActivationCache: Sendable {
     /// Layers of the model, which negative layers count from.
     public let nLayers: Int
     /// False once the batch dimension has been removed.
-    public private(set) var hasBatchDim = true
+    public let hasBatchDim: Bool
 
-    public init(nLayers: Int) { self.nLayers = nLayers }
+    public init(nLayers: Int, hasBatchDim: Bool = true) {
+        self.nLayers = nLayers
+        self.hasBatchDim = hasBatchDim
+    }
 
     public var count: Int { names.count }
     public var isEmpty: Bool { names.isEmpty }
@@ -61,8 +64,7 @@ public struct ActivationCache: Sendable {
     /// - Throws: `LensError(.shape)` if the batch is not 1 or it was removed before.
     public func removingBatchDim() throws -> ActivationCache {
         guard hasBatchDim else { throw LensError(.usage, "the batch dimension has been removed already") }
-        var result = ActivationCache(nLayers: nLayers)
-        result.hasBatchDim = false
+        var result = ActivationCache(nLayers: nLayers, hasBatchDim: false)
         for (name, tensor) in entries {
             guard tensor.shape.first == 1 else {
                 throw LensError(.shape, "cannot remove the batch dimension", at: name, expected: "a batch of 1",

@@ -40,7 +40,7 @@ private func compactName(_ name: String) -> (name: String, layer: Int, type: Str
 }
 
 /// Whether `name` matches `pattern`, in which `*` stands for any run of characters and `?` for one.
-func globMatches(_ pattern: String, _ name: String) -> Bool {
+public func globMatches(_ pattern: String, _ name: String) -> Bool {
     let pattern = Array(pattern.utf8), name = Array(name.utf8)
     let star = UInt8(ascii: "*"), any = UInt8(ascii: "?")
     var p = 0, n = 0

@@ -160,6 +160,15 @@ public struct HookPoint: Sendable, Hashable {
         self.layer = layer
     }
 
+    /// The point of a full name; nil if no site has it.
+    public init?(name: String) {
+        let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
+        let layer = parts.count == 3 && parts[0] == "blocks" ? Int(parts[1]) : nil
+        guard let site = HookSite(rawValue: layer == nil ? name : "blocks.{i}.\(parts[2])"), site.isInBlock == (layer != nil),
+              site.name(layer: layer) == name else { return nil }
+        self.init(site, layer: layer)
+    }
+
     /// Every point of a model with these traits, in firing order.
     public static func all(nLayers: Int, traits: Set<ModelTrait>) -> [HookPoint] {
         let sites = HookSite.allCases.filter { traits.isSuperset(of: $0.row.requires) }

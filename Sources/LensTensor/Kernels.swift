@@ -16,7 +16,7 @@ public enum Kernels {
         }
         return .failure(LensError(.machine, "unknown or unrunnable instruction set", at: "environment variable LENS_ISA",
                                   expected: "one of \(names.joined(separator: ", ")) on this machine",
-                                  found: environment("LENS_ISA") ?? "nothing", advice: "unset LENS_ISA to choose the best"))
+                                  found: environmentVariable("LENS_ISA") ?? "nothing", advice: "unset LENS_ISA to choose the best"))
     }()
 
     /// The table of row kernels in use.

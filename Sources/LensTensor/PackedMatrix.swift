@@ -115,3 +115,8 @@ func checkedIDs(_ ids: [Int], below bound: Int) throws -> [Int32] {
         return small
     }
 }
+
+/// Converts `count` elements at any alignment to float32. The caller answers for both buffers.
+public func convert(_ source: UnsafeRawPointer, _ element: PackedMatrix.Element, count: Int, to destination: UnsafeMutablePointer<Float>) {
+    lens_convert(source, element.dtype, Int64(count), destination)
+}

@@ -1,4 +1,18 @@
+// `tlens`, the command line: one file per command, what they share in CommonOptions, InputOptions and Printing.
+// Exit codes: 0 done, 1 failed, 64 bad usage. Every failure is one line on stderr.
+
 import ArgumentParser
+import TransformerLens
 
 @main
-struct Tlens: ParsableCommand {}
+struct Tlens: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tlens",
+        abstract: "Look inside transformer language models: run them, read and save every activation.",
+        discussion: """
+            MODEL is a folder with config.json and model.safetensors, a registered name or alias (`tlens models`), or a hub \
+            id org/name[@revision] that is in the local hub cache.
+            """,
+        version: "0.1.0",
+        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Bench.self])
+}

@@ -1,0 +1,184 @@
+// TransformerLens' own configuration: its field names, defaults and derived values, read into a ModelConfig and written
+// back. It refuses mechanisms that are not built, by name.
+
+import LensFiles
+import LensTensor
+
+/// TransformerLens' name for the configuration of a model.
+public typealias HookedTransformerConfig = ModelConfig
+
+extension ModelConfig {
+    /// A model of one's own, with TransformerLens' defaults.
+    ///
+    /// - Parameters:
+    ///   - nHeads: `dModel / dHead` by default.
+    ///   - dMlp: `4 * dModel` by default.
+    ///   - actFn: nil makes an attention-only model.
+    ///   - normalizationType: `"LN"`, `"LNPre"`, `"RMS"`, `"RMSPre"`, or nil for none.
+    /// - Throws: `LensError(.config)` for an unknown normalisation or sizes that do not fit.
+    public init(nLayers: Int, dModel: Int, nCtx: Int, dHead: Int, nHeads: Int? = nil, dMlp: Int? = nil, actFn: Activation?,
+                dVocab: Int, dVocabOut: Int? = nil, normalizationType: String? = "LN", eps: Double = 1e-5,
+                position: Position = .learned, gatedMLP: Bool = false, nKeyValueHeads: Int? = nil,
+                attentionDir: Attention.Direction = .causal) throws {
+        let norm = try normalizationType.map { try Norm(name: $0, eps: eps) }
+        let mlp = actFn.map { MLP(width: dMlp ?? 4 * dModel, activation: $0, gate: gatedMLP ? .biasAfter : nil) }
+        var attention = Attention(scale: Double(dHead).squareRoot())
+        attention.direction = attentionDir
+        self.init(nLayers: nLayers, dModel: dModel, nCtx: nCtx, nHeads: nHeads ?? dModel / max(1, dHead), dHead: dHead,
+                  nKeyValueHeads: nKeyValueHeads, dVocab: dVocab, dVocabOut: dVocabOut, norm: norm, mlp: mlp, position: position,
+                  attention: attention)
+        try validate()
+    }
+
+    /// Reads `HookedTransformerConfig.to_dict()` as JSON.
+    /// - Throws: `LensError(.config)` for a missing, unknown or unsupported field.
+    public init(hookedTransformerConfig json: JSON, at location: String = "HookedTransformerConfig") throws {
+        let reader = try ConfigReader(json, at: location)
+        let dModel = try reader.int("d_model"), dHead = try reader.int("d_head")
+        let heads = try reader.optionalSize("n_heads") ?? dModel / max(1, dHead)
+        let eps = try reader.double("eps", default: 1e-5)
+        let norm: Norm? = reader.isNull("normalization_type") ? nil : try Norm(name: reader.string("normalization_type", default: "LN"), eps: eps)
+        guard let dVocab = try reader.optionalSize("d_vocab") else { throw reader.invalid("d_vocab", expected: "a vocabulary size") }
+        self.init(nLayers: try reader.int("n_layers"), dModel: dModel, nCtx: try reader.int("n_ctx"), nHeads: heads, dHead: dHead,
+                  nKeyValueHeads: try reader.optionalSize("n_key_value_heads"), dVocab: dVocab,
+                  dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel),
+                  position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
+        if try reader.bool("final_rms", default: false), let norm { finalNorm = Norm(.rms, eps: eps, hasWeights: norm.hasWeights) }
+        parallelAttnMLP = try reader.bool("parallel_attn_mlp", default: false) && mlp != nil
+        modelName = try reader.string("model_name", default: "custom")
+        originalArchitecture = reader.value("original_architecture")?.stringValue
+        defaultPrependBOS = try reader.bool("default_prepend_bos", default: true)
+        try Self.refuseUnbuilt(reader)
+        try reader.finish(ignoring: Self.neutralFields)
+        do { try validate() } catch let error as LensError { throw error.located(in: location) }
+    }
+
+    private static func mlp(_ reader: ConfigReader, _ dModel: Int) throws -> MLP? {
+        let width = try reader.optionalSize("d_mlp") ?? 4 * dModel, isGated = try reader.bool("gated_mlp", default: false)
+        // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
+        let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
+        let name = reader.value("act_fn")?.stringValue
+        guard try !reader.bool("attn_only", default: false) else { return nil }
+        guard let activation = Activation(rawValue: name ?? "relu") else {
+            throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return MLP(width: width, activation: activation, gate: isGated ? gate : nil)
+    }
+
+    private static func attention(_ reader: ConfigReader, dHead: Int) throws -> Attention {
+        let given = try reader.double("attn_scale", default: -1)
+        let isScaled = try reader.bool("use_attn_scale", default: true)
+        var attention = Attention(scale: !isScaled ? 1 : given == -1 ? Double(dHead).squareRoot() : given)
+        attention.scaleByInverseLayer = try reader.bool("scale_attn_by_inverse_layer_idx", default: false)
+        guard let direction = Attention.Direction(rawValue: try reader.string("attention_dir", default: "causal")) else {
+            throw reader.invalid("attention_dir", expected: "causal or bidirectional")
+        }
+        attention.direction = direction
+        return attention
+    }
+
+    private static func position(_ reader: ConfigReader, dHead: Int) throws -> Position {
+        let dim = try reader.optionalSize("rotary_dim") ?? dHead, base = try reader.double("rotary_base", default: 10_000)
+        let adjacent = try reader.bool("rotary_adjacent_pairs", default: false)
+        let linear = try reader.double("rotary_scaling_factor", default: 1)
+        let byParts = try reader.bool("use_NTK_by_parts_rope", default: false)
+        let llama3 = Rotary.Scaling.llama3(factor: try reader.double("NTK_by_parts_factor", default: 8),
+                                           lowFrequencyFactor: try reader.double("NTK_by_parts_low_freq_factor", default: 1),
+                                           highFrequencyFactor: try reader.double("NTK_by_parts_high_freq_factor", default: 4),
+                                           originalContext: try reader.int("NTK_original_ctx_len", default: 8192))
+        switch try reader.string("positional_embedding_type", default: "standard") {
+        case "standard": return .learned
+        case "rotary":
+            let scaling: Rotary.Scaling = byParts ? llama3 : linear == 1 ? .none : .linear(factor: linear)
+            return .rotary(Rotary(dim: dim, base: base, adjacentPairs: adjacent, scaling: scaling))
+        default: throw reader.invalid("positional_embedding_type", expected: "standard or rotary")
+        }
+    }
+
+    private static func refuseUnbuilt(_ reader: ConfigReader) throws {
+        for key in ["use_local_attn", "post_embedding_ln", "use_normalization_before_and_after", "use_qk_norm", "use_yarn_rope",
+                    "load_in_4bit", "norm_topk_prob", "rmsnorm_uses_offset"] { try reader.require(key, false) }
+        for key in ["attn_scores_soft_cap", "output_logits_soft_cap"] { try reader.require(key, -1) }
+        for key in ["num_experts", "experts_per_token", "clip_qkv"] { try reader.require(key, nil) }
+    }
+
+    /// Fields that change no number in a forward pass of what is built here.
+    private static let neutralFields: Set<String> = [
+        "device", "n_devices", "dtype", "tokenizer_name", "trust_remote_code", "seed", "init_mode", "init_weights",
+        "initializer_range", "use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens",
+        "ungroup_grouped_query_attention", "tokenizer_prepends_bos", "from_checkpoint", "checkpoint_index", "checkpoint_label_type",
+        "checkpoint_value", "n_params", "window_size", "attn_types", "rotary_base_local", "relative_attention_max_distance",
+        "relative_attention_num_buckets", "decoder_start_token_id", "tie_word_embeddings", "uses_rms_norm", "layer_norm_folding",
+        "yarn_factor", "yarn_attention_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_original_max_position_embeddings",
+        "yarn_truncate", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
+    ]
+
+    /// This configuration in TransformerLens' field names.
+    public var hookedTransformerConfig: JSON {
+        var fields = JSONObject()
+        fields["model_name"] = .string(modelName)
+        fields["original_architecture"] = originalArchitecture.map(JSON.string) ?? .null
+        for (name, size) in [("n_layers", nLayers), ("d_model", dModel), ("n_ctx", nCtx), ("d_head", dHead), ("n_heads", nHeads),
+                             ("d_mlp", mlp?.width ?? 4 * dModel), ("d_vocab", dVocab), ("d_vocab_out", dVocabOut)] {
+            fields[name] = .int(size)
+        }
+        fields["n_key_value_heads"] = nKeyValueHeads.map(JSON.int) ?? .null
+        fields["act_fn"] = mlp.map { .string($0.activation.rawValue) } ?? .null
+        fields["gated_mlp"] = .bool(mlp?.gate != nil)
+        if mlp?.gate == .biasOnEach { fields["gated_mlp_bias_on_each"] = .bool(true) }
+        fields["attn_only"] = .bool(mlp == nil)
+        fields["parallel_attn_mlp"] = .bool(parallelAttnMLP)
+        fields["normalization_type"] = norm.map { .string($0.name) } ?? .null
+        fields["final_rms"] = .bool(finalNorm?.kind == .rms && norm?.kind == .layer)
+        fields["eps"] = .double(norm?.eps ?? 1e-5)
+        fields["attention_dir"] = .string(attention.direction.rawValue)
+        fields["attn_scale"] = .double(attention.scale)
+        fields["use_attn_scale"] = .bool(true)
+        fields["scale_attn_by_inverse_layer_idx"] = .bool(attention.scaleByInverseLayer)
+        fields["default_prepend_bos"] = .bool(defaultPrependBOS)
+        for (name, value) in positionFields { fields[name] = value }
+        return .object(fields)
+    }
+
+    private var positionFields: [(String, JSON)] {
+        // A model without positions reads as one whose position embedding is zero: it is not written, so refuse quietly no one.
+        guard case .rotary(let rotary) = position else { return [("positional_embedding_type", "standard")] }
+        var fields: [(String, JSON)] = [
+            ("positional_embedding_type", "rotary"), ("rotary_dim", .int(rotary.dim)), ("rotary_base", .double(rotary.base)),
+            ("rotary_adjacent_pairs", .bool(rotary.adjacentPairs)),
+        ]
+        switch rotary.scaling {
+        case .none: break
+        case .linear(let factor): fields.append(("rotary_scaling_factor", .double(factor)))
+        case .llama3(let factor, let low, let high, let context):
+            fields += [("use_NTK_by_parts_rope", true), ("NTK_by_parts_factor", .double(factor)),
+                       ("NTK_by_parts_low_freq_factor", .double(low)), ("NTK_by_parts_high_freq_factor", .double(high)),
+                       ("NTK_original_ctx_len", .int(context))]
+        }
+        return fields
+    }
+}
+
+extension ModelConfig.Norm {
+    /// From TransformerLens' `normalization_type`.
+    init(name: String, eps: Double) throws {
+        switch name {
+        case "LN": self.init(.layer, eps: eps)
+        case "LNPre": self.init(.layer, eps: eps, hasWeights: false)
+        case "RMS": self.init(.rms, eps: eps)
+        case "RMSPre": self.init(.rms, eps: eps, hasWeights: false)
+        default: throw LensError(.config, "unknown normalisation", at: "normalization_type", expected: "LN, LNPre, RMS, RMSPre or null", found: name)
+        }
+    }
+
+    /// TransformerLens' `normalization_type`.
+    var name: String { (kind == .layer ? "LN" : "RMS") + (hasWeights ? "" : "Pre") }
+}
+
+extension ConfigReader {
+    /// An integer that TransformerLens leaves at null or -1 for its default.
+    func optionalSize(_ key: String) throws -> Int? {
+        guard let size = try value(key)?.asInt(at: "\(location): \(key)"), size != -1 else { return nil }
+        return size
+    }
+}

@@ -1,0 +1,60 @@
+// A run as a file: tokens, logits and every cached activation under its full name, as safetensors or npz; and a cache read
+// back from one.
+
+import LensFiles
+import LensHooks
+import LensTensor
+
+/// Writes what a run gave to `path`: `.safetensors` or `.npz`. `tokens` and `hook_tokens` are I64, the rest F32.
+/// - Throws: `LensError(.usage)` for another ending, `(.file)` if it cannot be written; an older file is then left as it was.
+public func saveRun(tokens: IntTensor?, logits: Tensor?, cache: ActivationCache, to path: String) throws {
+    var contents: [TensorContent] = []
+    if let tokens { contents.append(try TensorContent("tokens", shape: tokens.shape, tokens.array.map(Int64.init))) }
+    if let logits { contents.append(try content("logits", logits)) }
+    for (name, activation) in cache.entries {
+        if name == HookSite.tokens.rawValue {
+            contents.append(try TensorContent(name, shape: activation.shape, activation.array.map { Int64($0) }))
+        } else {
+            contents.append(try content(name, activation))
+        }
+    }
+    if path.hasSuffix(".safetensors") {
+        let metadata = ["n_layers": "\(cache.nLayers)", "has_batch_dim": "\(cache.hasBatchDim)"]
+        try SafetensorsWriter.write(contents, metadata: metadata, to: path)
+    } else if path.hasSuffix(".npz") {
+        try NumPyWriter.write(npz: contents, to: path)
+    } else {
+        throw LensError(.usage, "output file of an unknown kind", at: path, expected: "a name ending in .safetensors or .npz")
+    }
+}
+
+private func content(_ name: String, _ tensor: Tensor) throws -> TensorContent {
+    try TensorContent(name, .f32, shape: tensor.shape) { write in
+        try tensor.withUnsafeElements { try write(UnsafeRawBufferPointer($0)) }
+    }
+}
+
+extension ActivationCache {
+    /// The activations of a file that a run was saved to. `tokens` and `logits` are not among them.
+    /// - Throws: `LensError` if the file cannot be read or holds something that is no activation.
+    public init(contentsOf path: String) throws {
+        let source = try openTensors(at: path)
+        let points = try source.names.filter { $0 != "tokens" && $0 != "logits" }.map { name -> HookPoint in
+            guard let point = HookPoint(name: name) else {
+                throw LensError(.format, "not an activation", at: "\(path): \(name)", expected: "a hook name",
+                                advice: nearestName(to: name, among: HookSite.allCases.map(\.rawValue)).map { "did you mean \($0)?" })
+            }
+            return point
+        }
+        let metadata = (source as? SafetensorsFile)?.metadata ?? [:]
+        let layers = (points.compactMap(\.layer).max() ?? -1) + 1
+        self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false")
+        for point in points.sorted(by: Self.firesBefore) { store(point.name, try Tensor(stored: point.name, in: source)) }
+    }
+
+    private static func firesBefore(_ a: HookPoint, _ b: HookPoint) -> Bool {
+        // Blocks lie together in the table, one after the other in a run.
+        if let first = a.layer, let second = b.layer, first != second { return first < second }
+        return a.site.index < b.site.index
+    }
+}

@@ -1,0 +1,83 @@
+// Saving a model under TransformerLens' names, and loading what was saved: a folder with `config.json`
+// (HookedTransformerConfig's fields) and `model.safetensors` (the state dict).
+
+import LensFiles
+import LensHooks
+import LensTensor
+
+extension Transformer {
+    /// From a TransformerLens state dict. Buffers that TransformerLens keeps among its parameters are passed over.
+    /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
+    public init(config: ModelConfig, savedParameters tensors: any TensorSource) throws {
+        try config.validate()
+        let buffers = ["blocks.*.attn.mask", "blocks.*.attn.IGNORE", "blocks.*.attn.rotary_sin", "blocks.*.attn.rotary_cos"]
+        let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
+        var parameters: [String: Tensor] = [:]
+        for name in tensors.names where !buffers.contains(where: { globMatches($0, name) }) {
+            guard specs[name] != nil else {
+                throw LensError(.weights, "unknown parameter", at: "\(tensors.location): \(name)", expected: "a parameter of this configuration",
+                                advice: nearestName(to: name, among: config.parameterSpecs.map(\.name)).map { "did you mean \($0)?" })
+            }
+            parameters[name] = try Tensor(stored: name, in: tensors)
+        }
+        do { try self.init(config: config, parameters: parameters) } catch let error as LensError { throw error.located(in: tensors.location) }
+    }
+
+    /// Writes `config.json` and `model.safetensors` into `folder` (made if missing), under TransformerLens' names and shapes.
+    /// Each file is written beside its place and renamed.
+    /// - Throws: `LensError(.file)`.
+    public func save(to folder: String) throws {
+        guard config.position != .none else {
+            throw LensError(.usage, "TransformerLens has no name for a model without positions", at: folder)
+        }
+        try makeFolder(folder)
+        let tensors = try parameters.names.filter { !$0.hasSuffix("b_gate") || parameters.tensor($0) != nil }.map { name in
+            let spec = try parameters[name].shape
+            return try TensorContent(name, .f32, shape: spec) { write in
+                try parameters[name].withUnsafeElements { try write(UnsafeRawBufferPointer($0)) }
+            }
+        }
+        try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: "\(folder)/model.safetensors")
+        let writer = try AtomicFileWriter(path: "\(folder)/config.json")
+        try writer.write(config.hookedTransformerConfig.utf8(pretty: true))
+        try writer.commit()
+    }
+}
+
+extension Tensor {
+    /// A stored tensor, converted to float32.
+    /// - Throws: `LensError(.weights)` for a type that is no number; what reading throws.
+    public init(stored name: String, in source: any TensorSource) throws {
+        let entry = try source.requireEntry(name)
+        var result = try Tensor(uninitialized: entry.shape)
+        let bytes = try source.bytes(of: name)
+        let location = "\(source.location): \(name)"
+        try result.withUnsafeMutableElements { destination in
+            try bytes.withUnsafeBytes { raw in
+                guard let base = raw.baseAddress, let target = destination.baseAddress else { return }
+                try Self.convert(base, entry, to: target, at: location)
+            }
+        }
+        self = result
+    }
+
+    private static func convert(_ base: UnsafeRawPointer, _ entry: TensorEntry, to target: UnsafeMutablePointer<Float>, at location: String) throws {
+        func integers<T: FixedWidthInteger>(_: T.Type) {
+            for i in 0..<entry.elementCount {
+                target[i] = Float(base.loadUnaligned(fromByteOffset: i * MemoryLayout<T>.size, as: T.self))
+            }
+        }
+        switch entry.dtype {
+        case .f32: LensTensor.convert(base, .float32, count: entry.elementCount, to: target)
+        case .f16: LensTensor.convert(base, .float16, count: entry.elementCount, to: target)
+        case .bf16: LensTensor.convert(base, .bfloat16, count: entry.elementCount, to: target)
+        case .f64: LensTensor.convert(base, .float64, count: entry.elementCount, to: target)
+        case .i64: integers(Int64.self)
+        case .i32: integers(Int32.self)
+        case .u8, .bool: integers(UInt8.self)
+        default:
+            throw LensError(.weights, "tensor of an unsupported type", at: location, expected: "F32, F16, BF16, F64, I64, I32, U8 or BOOL",
+                            found: entry.dtype.rawValue)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+// A folder with a `config.json` and safetensors: a Hugging Face model of any family in the zoo, or a model saved under
+// TransformerLens' names. The configuration says which; the folder's name decides nothing.
+
+import LensFiles
+import LensModel
+import LensTensor
+
+/// A model on disk.
+public struct ModelFolder: Sendable {
+    public let path: String
+    public let config: ModelConfig
+    /// The family; nil for a model saved under TransformerLens' names.
+    public let architecture: Architecture?
+
+    /// Reads the configuration.
+    /// - Throws: `LensError`: `.file` or `.format` if it cannot be read, `.config` if it is not understood.
+    public init(path: String) throws {
+        self.path = path
+        let configPath = path + "/config.json"
+        let json = try JSON.parse(file: configPath, limit: 16 << 20, allowNonFinite: true)
+        if json["d_model"] != nil, json["n_layers"] != nil {
+            architecture = nil
+            config = try ModelConfig(hookedTransformerConfig: json, at: configPath)
+        } else {
+            let family = try Architecture.find(for: json, at: configPath)
+            architecture = family
+            config = try family.modelConfig(json, at: configPath)
+        }
+    }
+
+    /// Loads the weights.
+    /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
+    public func load() throws -> Transformer {
+        let tensors = try Self.openWeights(path)
+        guard let architecture else { return try Transformer(config: config, savedParameters: tensors) }
+        return try Transformer(config: config, parameters: WeightLoader(architecture: architecture, config: config, tensors: tensors).load())
+    }
+
+    private static func openWeights(_ path: String) throws -> any TensorSource {
+        for name in ["model.safetensors", "model.safetensors.index.json"] where fileExists("\(path)/\(name)") {
+            return try openTensors(at: "\(path)/\(name)")
+        }
+        throw LensError(.file, "no weights", at: path, expected: "model.safetensors or model.safetensors.index.json")
+    }
+}

@@ -1,0 +1,141 @@
+// From a checkpoint to parameters: every rule's tensor is found, checked and read in chunks straight into its place, so no
+// weight is held twice. Missing, extra and mis-shaped tensors are errors that name the tensor.
+
+import LensFiles
+import LensHooks
+import LensModel
+import LensTensor
+
+/// Reads a checkpoint's tensors as a configuration's parameters.
+struct WeightLoader {
+    let architecture: Architecture
+    let config: ModelConfig
+    let tensors: any TensorSource
+    /// Bytes read at a time.
+    private static let chunkBytes = 4 << 20
+
+    /// - Throws: `LensError(.weights)`.
+    func load() throws -> Parameters {
+        let rules = architecture.weights(config).flatMap { $0.expanded(layers: config.nLayers) }
+        let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
+        var unused = Set(tensors.names)
+        var values: [String: Parameter] = [:]
+        for rule in rules {
+            guard let spec = specs[rule.parameter] else {
+                throw LensError(.weights, "weight map names an unknown parameter", at: rule.parameter)
+            }
+            guard let name = stored(rule.source) else {
+                if spec.isOptional { continue }
+                throw LensError(.weights, "missing tensor", at: tensors.location, expected: "\(architecture.prefixes[0])\(rule.source)",
+                                advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
+                                    .map { "the nearest name is \($0)" })
+            }
+            unused.remove(name)
+            values[rule.parameter] = try read(rule, name, spec)
+        }
+        try checkUnused(unused)
+        do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
+    }
+
+    /// The name under which the file holds a tensor: with one of the family's prefixes, or bare.
+    private func stored(_ source: String) -> String? {
+        (architecture.prefixes + [""]).map { $0 + source }.first { tensors.entry($0) != nil }
+    }
+
+    private func checkUnused(_ unused: Set<String>) throws {
+        let ignored = architecture.ignoredTensors + (config.tiesEmbeddings ? ["lm_head.weight"] : [])
+        for name in unused.sorted() {
+            let isKnown = (architecture.prefixes + [""]).contains { prefix in
+                name.hasPrefix(prefix) && ignored.contains { globMatches($0, String(name.dropFirst(prefix.count))) }
+            }
+            guard isKnown else {
+                throw LensError(.weights, "extra tensor: no parameter of this configuration comes from it", at: "\(tensors.location): \(name)",
+                                found: "shape \(tensors.entry(name)?.shape ?? [])")
+            }
+        }
+    }
+
+    private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
+        let entry = try tensors.requireEntry(name)
+        let element = try element(of: entry)
+        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, spec)) }
+        let stored = rule.form == .linear ? [columns * rule.outputs.parts, rows] : [rows, columns * rule.outputs.parts]
+        guard entry.shape == stored else { throw misshapen(name, stored, entry.shape) }
+        let outputs = rule.outputs.range(of: columns * rule.outputs.parts)
+        return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
+            try rule.form == .linear ? packLinear(entry, element, rows, outputs, writer) : packConv1D(entry, element, rows, outputs, writer)
+        })
+    }
+
+    /// `[out, in]`: a chunk of outputs at a time.
+    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>,
+                            _ writer: PackedMatrix.Writer) throws {
+        try forEachChunk(of: entry, element, outputs, width: rows) { chunk, bytes in
+            let columns = chunk.lowerBound - outputs.lowerBound..<chunk.upperBound - outputs.lowerBound
+            try writer.pack(rows: 0..<rows, columns: columns, from: bytes, element, rowStride: 1, columnStride: rows)
+        }
+    }
+
+    /// `[in, out]`: a chunk of inputs at a time.
+    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>,
+                            _ writer: PackedMatrix.Writer) throws {
+        let width = entry.shape[1]
+        try forEachChunk(of: entry, element, 0..<rows, width: width) { chunk, bytes in
+            try writer.pack(rows: chunk, columns: 0..<outputs.count, from: bytes + outputs.lowerBound * element.byteCount, element,
+                            rowStride: width, columnStride: 1)
+        }
+    }
+
+    /// Vectors and tables, converted to float32.
+    private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, _ spec: ParameterSpec) throws -> Tensor {
+        let count = spec.shape.reduce(1, *)
+        // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
+        let isTable = spec.shape.count == 2 && rule.parameter.contains("embed.")
+        guard entry.elementCount == count * rule.outputs.parts, !isTable || entry.shape == spec.shape,
+              isTable || entry.shape.count == 1 else {
+            throw misshapen(entry.name, isTable ? spec.shape : [count * rule.outputs.parts], entry.shape)
+        }
+        var values = Tensor(zeros: spec.shape)
+        let outputs = rule.outputs.range(of: entry.elementCount)
+        try values.withUnsafeMutableElements { destination in
+            guard let base = destination.baseAddress else { return }
+            try forEachChunk(of: entry, element, outputs, width: 1) { chunk, bytes in
+                convert(bytes, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+            }
+        }
+        return values
+    }
+
+    /// Reads rows `range` (of `width` elements each) in chunks: `body` gets the rows of a chunk and their bytes.
+    private func forEachChunk(of entry: TensorEntry, _ element: PackedMatrix.Element, _ range: Range<Int>, width: Int,
+                              _ body: (Range<Int>, UnsafeRawPointer) throws -> Void) throws {
+        let rowBytes = width * element.byteCount
+        guard rowBytes > 0, !range.isEmpty else { return }
+        let step = max(1, min(range.count, Self.chunkBytes / rowBytes))
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: step * rowBytes, alignment: 64)
+        defer { buffer.deallocate() }
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: step) {
+            let chunk = start..<min(start + step, range.upperBound)
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(chunk.count * rowBytes)])
+            try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
+            guard let base = bytes.baseAddress else { return }
+            try body(chunk, UnsafeRawPointer(base))
+        }
+    }
+
+    private func element(of entry: TensorEntry) throws -> PackedMatrix.Element {
+        switch entry.dtype {
+        case .f32: return .float32
+        case .f16: return .float16
+        case .bf16: return .bfloat16
+        case .f64: return .float64
+        default:
+            throw LensError(.weights, "weights of an unsupported type", at: "\(tensors.location): \(entry.name)",
+                            expected: "F32, F16, BF16 or F64", found: entry.dtype.rawValue)
+        }
+    }
+
+    private func misshapen(_ name: String, _ expected: [Int], _ found: [Int]) -> LensError {
+        LensError(.weights, "tensor of the wrong shape", at: "\(tensors.location): \(name)", expected: "\(expected)", found: "\(found)")
+    }
+}

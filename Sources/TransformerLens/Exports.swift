@@ -1,0 +1,8 @@
+// One import for users: `import TransformerLens`.
+
+@_exported import LensFiles
+@_exported import LensHooks
+@_exported import LensModel
+@_exported import LensTensor
+@_exported import LensText
+@_exported import LensZoo

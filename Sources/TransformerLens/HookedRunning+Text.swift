@@ -1,0 +1,105 @@
+// Text to tokens and back, under TransformerLens' names, and batches of unequal rows.
+
+import LensFiles
+import LensModel
+import LensTensor
+import LensText
+
+/// Where shorter rows of a batch are padded.
+public enum PaddingSide: String, Sendable, Hashable, CaseIterable { case left, right }
+
+extension HookedRunning {
+    /// Tokens of a text, or of several, padded: `[batch, pos]`.
+    ///
+    /// - Parameters:
+    ///   - prependBOS: whether to begin with the beginning-of-sequence token; nil: the family's rule.
+    ///   - truncate: whether to cut rows to the model's context.
+    /// - Throws: `LensError(.text)` for text that cannot be converted, `(.usage)` without a tokenizer.
+    public func toTokens(_ input: some ModelInput, prependBOS: Bool? = nil, paddingSide: PaddingSide = .right,
+                         truncate: Bool = true) throws -> IntTensor {
+        try tokenBatch(input, prependBOS: prependBOS, paddingSide: paddingSide, truncate: truncate).tokens
+    }
+
+    /// The text of tokens, special ones included.
+    public func toString(_ tokens: [Int]) throws -> String { try requiredTokenizer().decode(tokens: tokens, skipSpecialTokens: false) }
+
+    /// The text of each token alone.
+    public func toStrTokens(_ text: String, prependBOS: Bool? = nil) throws -> [String] {
+        try toStrTokens(tokens(of: text, prependBOS: prependBOS))
+    }
+
+    /// The text of each token alone.
+    public func toStrTokens(_ tokens: [Int]) throws -> [String] {
+        let tokenizer = try requiredTokenizer()
+        return try tokens.map { try tokenizer.decode(tokens: [$0], skipSpecialTokens: false) }
+    }
+
+    /// The one token of a text.
+    /// - Throws: `LensError(.text)` if it is not exactly one.
+    public func toSingleToken(_ text: String) throws -> Int {
+        let tokens = try tokens(of: text, prependBOS: false)
+        guard tokens.count == 1 else {
+            throw LensError(.text, "not a single token", at: text, expected: "one token", found: "\(tokens.count)")
+        }
+        return tokens[0]
+    }
+
+    /// Tokens of one text.
+    func tokens(of text: String, prependBOS: Bool?) throws -> [Int] {
+        try requiredTokenizer().tokens(of: text, prependBOS: prependBOS ?? model.config.defaultPrependBOS, isRequired: prependBOS == true)
+    }
+
+    /// Rows padded to one length, and which of their places are real (nil if all are).
+    func tokenBatch(_ input: some ModelInput, prependBOS: Bool?, paddingSide: PaddingSide,
+                    truncate: Bool = false) throws -> (tokens: IntTensor, mask: IntTensor?) {
+        var rows: [[Int]]
+        switch input.modelInput {
+        case .texts(let texts): rows = try texts.map { try tokens(of: $0, prependBOS: prependBOS) }
+        case .tokens(let given): rows = given
+        }
+        if truncate { rows = rows.map { Array($0.prefix(model.config.nCtx)) } }
+        let longest = rows.map(\.count).max() ?? 0
+        guard rows.contains(where: { $0.count != longest }) else { return (try IntTensor(rows: rows), nil) }
+        if let empty = rows.firstIndex(where: \.isEmpty) {
+            throw LensError(.usage, "nothing to run on", at: "row \(empty)", expected: "at least one token")
+        }
+        let pad = tokenizer.flatMap { $0.padID ?? $0.eosID ?? $0.bosID } ?? 0
+        func padded(_ row: [Int], with filler: Int) -> [Int] {
+            let filling = Array(repeating: filler, count: longest - row.count)
+            return paddingSide == .left ? filling + row : row + filling
+        }
+        return (try IntTensor(rows: rows.map { padded($0, with: pad) }),
+                try IntTensor(rows: rows.map { padded(Array(repeating: 1, count: $0.count), with: 0) }))
+    }
+
+    func requiredTokenizer() throws -> Tokenizer {
+        guard let tokenizer else {
+            throw LensError(.usage, "this model has no tokenizer", expected: "a folder with tokenizer.json",
+                            advice: "give tokens instead of text")
+        }
+        return tokenizer
+    }
+}
+
+extension Tokenizer {
+    /// Tokens of a text, with or without the beginning-of-sequence token whatever the tokenizer does by itself.
+    ///
+    /// As in TransformerLens, a tokenizer without one uses its end-of-sequence token.
+    /// - Parameters:
+    ///   - prependBOS: nil leaves it to the tokenizer.
+    ///   - isRequired: whether it is an error that there is no such token.
+    public func tokens(of text: String, prependBOS: Bool?, isRequired: Bool = false) throws -> [Int] {
+        var tokens = try encode(text: text, addSpecialTokens: true)
+        guard let prependBOS else { return tokens }
+        guard let bos = bosID ?? eosID else {
+            if isRequired { throw LensError(.usage, "no beginning-of-sequence token to prepend", expected: "a tokenizer with one") }
+            return tokens
+        }
+        if prependsBOS {
+            if !prependBOS, tokens.first == bos { tokens.removeFirst() }
+        } else if prependBOS {
+            tokens.insert(bos, at: 0)
+        }
+        return tokens
+    }
+}

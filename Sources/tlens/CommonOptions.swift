@@ -1,0 +1,61 @@
+// What every command takes, and loading the model they name.
+
+import ArgumentParser
+import TransformerLens
+
+/// How a command speaks.
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print one JSON document on stdout, and nothing else.")
+    var json = false
+
+    @Flag(help: "No progress on stderr.")
+    var quiet = false
+}
+
+/// Options of every command that loads a model.
+struct ModelOptions: ParsableArguments {
+    @Argument(help: "A model: a folder, a registered name, or a hub id in the local cache.")
+    var model: String
+
+    @Option(help: "Threads to compute with (results do not depend on it). Default: all cores.")
+    var threads: Int?
+
+    @Option(help: "How weights are kept: f32.")
+    var dtype = "f32"
+
+    @Option(help: "How weights are rewritten at load: none.")
+    var processing = "none"
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
+        guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
+        guard processing == HookedTransformer.Processing.none.rawValue else {
+            throw ValidationError("--processing takes none, not '\(processing)'")
+        }
+    }
+
+    /// Loads the model, having set the threads.
+    func load(_ output: OutputOptions) throws -> HookedTransformer {
+        if let threads { Kernels.threads = threads }
+        let progress = Progress(output)
+        progress.show("loading \(model) …")
+        defer { progress.clear() }
+        return try HookedTransformer(folder: ModelLocator.folder(of: model))
+    }
+}
+
+/// Whether text gets a beginning-of-sequence token.
+struct BOSOptions: ParsableArguments {
+    @Flag(name: .customLong("prepend-bos"), help: "Begin text with the beginning-of-sequence token.")
+    var prepend = false
+
+    @Flag(name: .customLong("no-bos"), help: "Do not. (Default: the family's rule.)")
+    var none = false
+
+    func validate() throws {
+        if prepend && none { throw ValidationError("--prepend-bos and --no-bos exclude each other") }
+    }
+
+    /// nil: the family's rule.
+    var choice: Bool? { prepend ? true : none ? false : nil }
+}

@@ -1,0 +1,142 @@
+// `tlens generate`: continue prompts.
+
+import ArgumentParser
+import TransformerLens
+
+struct Generate: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.")
+
+    @OptionGroup var options: ModelOptions
+    @OptionGroup var input: InputOptions
+
+    @Option(help: "Most tokens to add.")
+    var maxNewTokens = 20
+
+    @Option(help: "0 takes the most likely token; higher is more varied.")
+    var temperature = 1.0
+
+    @Option(help: "Choose among the K most likely tokens.")
+    var topK: Int?
+
+    @Option(help: "Choose among the fewest tokens whose probabilities reach P.")
+    var topP: Double?
+
+    @Option(help: "The same seed gives the same text.")
+    var seed: UInt64 = 0
+
+    @Option(parsing: .unconditionalSingleValue, help: "Stop after this text. Repeatable.")
+    var stop: [String] = []
+
+    @Flag(help: "Print as it comes (one prompt only).")
+    var stream = false
+
+    @OptionGroup var output: OutputOptions
+
+    private var sampling: Sampling { Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed) }
+
+    func validate() throws {
+        do { try sampling.validate() } catch { throw ValidationError("\(error)") }
+        guard maxNewTokens >= 0 else { throw ValidationError("--max-new-tokens takes a number from 0, not \(maxNewTokens)") }
+        if stop.contains("") { throw ValidationError("--stop takes a text that is not empty") }
+        if stream, output.json { throw ValidationError("--stream and --json exclude each other") }
+        if stream, input.prompts.count > 1 || input.tokens.count > 1 { throw ValidationError("--stream takes one prompt") }
+    }
+
+    func run() throws {
+        let model = try options.load(output)
+        let rows = try input.rows(model)
+        if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
+        guard model.tokenizer != nil else { return try runWithoutText(model, rows) }
+        var watchers = try rows.map { try RowWatcher($0, model, stop) }
+        if stream { printNow(watchers[0].promptText) }
+        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling) { tokens in
+            for (row, token) in tokens.enumerated() {
+                guard let token, !watchers[row].hasStopped else { continue }
+                let added = try watchers[row].add(token)
+                if stream { printNow(added) }
+            }
+            return watchers.contains { !$0.hasStopped }
+        }
+        if stream {
+            print(try watchers[0].rest())
+            return
+        }
+        try show(watchers.indices.map { (rows[$0], new[$0], try watchers[$0].finish()) })
+    }
+
+    /// A model without a tokenizer continues tokens.
+    private func runWithoutText(_ model: HookedTransformer, _ rows: [[Int]]) throws {
+        guard stop.isEmpty else { throw LensError(.usage, "--stop needs a tokenizer") }
+        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling)
+        try show(zip(rows, new).map { ($0, $1, nil) })
+    }
+
+    private func show(_ rows: [(prompt: [Int], new: [Int], text: String?)]) throws {
+        if output.json {
+            try printJSON(.array(rows.map { row in
+                ["text": row.text.map(JSON.string) ?? .null, "prompt_tokens": .array(row.prompt.map(JSON.int)),
+                 "new_tokens": .array(row.new.map(JSON.int))]
+            }))
+            return
+        }
+        print(rows.map { $0.text ?? ($0.prompt + $0.new).map(String.init).joined(separator: ",") }.joined(separator: "\n---\n"))
+    }
+}
+
+/// Follows one row's text: what can be shown so far, and whether a stop text has come.
+struct RowWatcher {
+    private let model: HookedTransformer
+    private let stops: [String]
+    private var tokens: [Int]
+    private var shown: String
+    private(set) var hasStopped = false
+    let promptText: String
+
+    init(_ prompt: [Int], _ model: HookedTransformer, _ stops: [String]) throws {
+        self.model = model
+        self.stops = stops
+        tokens = prompt
+        promptText = try model.tokenizer?.decode(tokens: prompt, skipSpecialTokens: true) ?? ""
+        shown = promptText
+    }
+
+    /// Adds a token. - Returns: text that can be shown now; a character still in pieces waits.
+    mutating func add(_ token: Int) throws -> String {
+        tokens.append(token)
+        var text = try decoded()
+        if let end = stopEnd(in: text) {
+            hasStopped = true
+            text = String(text.unicodeScalars.prefix(end))
+        } else if text.unicodeScalars.last == "\u{FFFD}" {
+            return ""
+        }
+        return show(text)
+    }
+
+    /// What was held back.
+    mutating func rest() throws -> String { hasStopped ? "" : show(try decoded()) }
+
+    /// The whole text, up to and with the stop text.
+    mutating func finish() throws -> String {
+        if !hasStopped { _ = show(try decoded()) }
+        return shown
+    }
+
+    private func decoded() throws -> String { try model.tokenizer?.decode(tokens: tokens, skipSpecialTokens: true) ?? "" }
+
+    private mutating func show(_ text: String) -> String {
+        let new = String(String.UnicodeScalarView(text.unicodeScalars.dropFirst(shown.unicodeScalars.count)))
+        shown = text
+        return new
+    }
+
+    /// Scalars up to the end of the first stop text after the prompt.
+    private func stopEnd(in text: String) -> Int? {
+        let scalars = Array(text.unicodeScalars), begin = promptText.unicodeScalars.count
+        return stops.compactMap { stop -> Int? in
+            let wanted = Array(stop.unicodeScalars)
+            guard scalars.count - begin >= wanted.count else { return nil }
+            return (begin...scalars.count - wanted.count).first { scalars[$0..<$0 + wanted.count].elementsEqual(wanted) }.map { $0 + wanted.count }
+        }.min()
+    }
+}

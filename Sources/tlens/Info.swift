@@ -1,0 +1,58 @@
+// `tlens info`: configuration, parameters and hook sites of a model.
+
+import ArgumentParser
+import TransformerLens
+
+struct Info: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show a model's configuration, parameter count and hook sites with their shapes.")
+
+    @OptionGroup var options: ModelOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let model = try options.load(output)
+        try output.json ? printJSON(json(model)) : printText(model)
+    }
+
+    private func printText(_ model: HookedTransformer) throws {
+        let fields = try model.config.hookedTransformerConfig.asObject(at: "configuration")
+        for (name, value) in fields.pairs where !value.isNull {
+            print("\(name): \(try value.stringValue ?? value.text())")
+        }
+        print("parameters: \(grouped(model.model.parameters.count)) (\(grouped(model.model.parameters.byteCount)) bytes held as f32)")
+        print("instruction set: \(try Kernels.instructionSet()), \(Kernels.threads) threads\n")
+        var table = TextTable(["hook site", "shape", "holds"])
+        for site in sites(model.config) {
+            table.add([site.rawValue + (site.row.isOnDemand ? " *" : ""), shape(site, model.config), site.row.about])
+        }
+        print(table.text)
+        print("\n{i}: 0 to \(model.config.nLayers - 1).  *: exists where it is named, not under `all`.")
+    }
+
+    private func json(_ model: HookedTransformer) throws -> JSON {
+        [
+            "config": model.config.hookedTransformerConfig,
+            "parameters": .int(model.model.parameters.count),
+            "bytes": .int(model.model.parameters.byteCount),
+            "instruction_set": .string(try Kernels.instructionSet()),
+            "threads": .int(Kernels.threads),
+            "hook_sites": .array(sites(model.config).map { site in
+                ["name": .string(site.rawValue), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
+                 "axes": .array(site.row.axes.map { .string($0.rawValue) }),
+                 "shape": .array(site.row.axes.map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
+            }),
+        ]
+    }
+
+    private func sites(_ config: ModelConfig) -> [HookSite] {
+        HookSite.allCases.filter { config.traits.isSuperset(of: $0.row.requires) }
+    }
+
+    /// `[batch, pos, head 8, d_head 8]`
+    private func shape(_ site: HookSite, _ config: ModelConfig) -> String {
+        let axes = site.row.axes.map { axis in
+            axis == .one ? "1" : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
+        }
+        return "[\(axes.joined(separator: ", "))]"
+    }
+}

@@ -1,0 +1,125 @@
+// `tlens run`: one forward pass; next-token tables, loss, and a file with every activation that was asked for.
+
+import ArgumentParser
+import TransformerLens
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "One forward pass: next tokens, loss, and activations to a file.",
+        discussion: """
+            FILTER names activations: a full name (blocks.3.hook_resid_post), a shorthand (pattern, resid_pre5), a glob \
+            (blocks.*.hook_z) or all. `tlens info MODEL` lists the names.
+            """)
+
+    @OptionGroup var options: ModelOptions
+    @OptionGroup var input: InputOptions
+
+    @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep. Repeatable.", valueName: "filter"))
+    var filters: [String] = []
+
+    @Option(help: "Write tokens, logits and the kept activations to F.safetensors or F.npz.")
+    var out: String?
+
+    @Option(help: "Next tokens to show.")
+    var top = 10
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if let out, !out.hasSuffix(".safetensors"), !out.hasSuffix(".npz") {
+            throw ValidationError("--out takes a name ending in .safetensors or .npz, not '\(out)'")
+        }
+        guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
+    }
+
+    func run() throws {
+        let model = try options.load(output)
+        let rows = try input.rows(model)
+        var run = Transformer.Options(cache: .names(filters), returnType: .logits)
+        let hasLoss = rows.contains { $0.count > 1 } && model.config.dVocabOut == model.config.dVocab
+        if hasLoss {
+            run.returnType = .both
+            run.lossPerToken = true
+        }
+        let result = try model.run(rows, run, paddingSide: input.side)
+        guard let logits = result.logits else { return }
+        let tokens = try model.toTokens(rows, paddingSide: input.side, truncate: false)
+        if let out { try saveRun(tokens: tokens, logits: logits, cache: result.cache, to: out) }
+        let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, input.side, top: top, model) }
+        try output.json ? printJSON(json(reports, result.cache, model)) : printText(reports, result.cache)
+    }
+
+    private func printText(_ reports: [RowReport], _ cache: ActivationCache) {
+        for (index, report) in reports.enumerated() {
+            if reports.count > 1 { print("row \(index): \(report.tokens.count) tokens") }
+            print(report.table)
+            if let loss = report.loss { print("loss: \(fixed(loss, 4)) nats per token") }
+            print("")
+        }
+        if !cache.isEmpty, out == nil {
+            var table = TextTable(["activation", "shape"])
+            for (name, activation) in cache.entries { table.add([name, "\(activation.shape)"]) }
+            print(table.text)
+        }
+        if let out { print("wrote \(out): tokens, logits and \(cache.count) activations") }
+    }
+
+    private func json(_ reports: [RowReport], _ cache: ActivationCache, _ model: HookedTransformer) -> JSON {
+        ["rows": .array(reports.map(\.json)),
+         "activations": .array(cache.entries.map { ["name": .string($0.name), "shape": .array($0.activation.shape.map(JSON.int))] }),
+         "out": out.map(JSON.string) ?? .null]
+    }
+}
+
+/// What one row of a run predicts.
+struct RowReport {
+    struct Candidate {
+        let id: Int
+        let text: String
+        let logit: Double
+        let probability: Double
+    }
+
+    let tokens: [Int]
+    let next: [Candidate]
+    /// Mean next-token cross-entropy in nats.
+    let loss: Double?
+
+    /// - Parameter losses: `[batch, pos - 1]`
+    init(_ tokens: [Int], row: Int, _ logits: Tensor, _ losses: Tensor?, _ side: PaddingSide, top: Int, _ model: HookedTransformer) throws {
+        self.tokens = tokens
+        let length = logits.shape[1], last = side == .left ? length - 1 : tokens.count - 1
+        let values = try logits.at(.at(row), .at(last)).array
+        let logProbabilities = try logits.at(.at(row), .at(last)).contiguous().reshaped([1, values.count]).logSoftmax().array
+        let best = values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(top)
+        next = try best.map { id in
+            let text = id < model.config.dVocab ? try model.tokenizer?.decode(tokens: [id], skipSpecialTokens: false) : nil
+            return Candidate(id: id, text: text ?? "", logit: Double(values[id]), probability: exp(Double(logProbabilities[id])))
+        }
+        let begin = side == .left ? length - tokens.count : 0
+        loss = tokens.count < 2 ? nil : try losses.map { losses in
+            let row = try losses.at(.at(row), .range(begin..<begin + tokens.count - 1)).array
+            return row.reduce(0.0) { $0 + Double($1) } / Double(row.count)
+        }
+    }
+
+    var table: String {
+        var table = TextTable(["#rank", "#id", "token", "#logit", "#probability"])
+        for (rank, candidate) in next.enumerated() {
+            table.add(["\(rank)", "\(candidate.id)", quoted(candidate.text), fixed(candidate.logit, 3), fixed(100 * candidate.probability, 2) + " %"])
+        }
+        return table.text
+    }
+
+    var json: JSON {
+        ["tokens": .array(tokens.map(JSON.int)), "loss": loss.map(JSON.double) ?? .null,
+         "next": .array(next.map { ["id": .int($0.id), "token": .string($0.text), "logit": .double($0.logit), "probability": .double($0.probability)] })]
+    }
+}
