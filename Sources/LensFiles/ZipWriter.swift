@@ -15,7 +15,8 @@ struct ZipWriter {
     }
 
     /// Adds an entry of exactly `size` bytes, which `produce` hands over in pieces.
-    mutating func add(_ name: String, size: Int, produce: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws {
+    mutating func add(_ name: String, size: Int,
+                      produce: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws {
         let nameBytes = Array(name.utf8)
         guard nameBytes.count < Int(UInt16.max), !nameBytes.contains(0) else {
             throw LensError(.usage, "impossible name in a zip file", at: file.path, found: "\(name.prefix(100))")

@@ -141,7 +141,7 @@ import Testing
         for offset in [-1, 3, Int.max, Int.min] { #expect(lensError { try writer.overwrite(at: offset, with: [0]) }.kind == .usage) }
     }
 
-    @Test func writesARelativePathAndAReadableFile() throws {
+    @Test func writesAReadableFile() throws {
         let folder = try TemporaryFolder()
         try SafetensorsWriter.write([], to: folder("a"))
         var info = stat()
