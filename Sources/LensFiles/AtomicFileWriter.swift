@@ -76,6 +76,11 @@ public final class AtomicFileWriter {
             throw LensError(.usage, "bytes to write over were not written", at: path,
                             expected: "offsets within \(bytesWritten) bytes", found: "\(bytes.count) bytes at \(offset)")
         }
+        let flushed = bytesWritten - buffer.count
+        if offset >= flushed {
+            for (i, byte) in bytes.enumerated() { buffer[offset - flushed + i] = byte }
+            return
+        }
         try flush()
         try bytes.withUnsafeBytes { try put($0, at: offset) }
     }

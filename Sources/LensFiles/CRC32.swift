@@ -19,11 +19,11 @@ struct CRC32 {
         var at = 0
         while bytes.count - at >= 8 {
             let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)) ^ UInt64(crc)
-            crc = 0
-            for k in 0..<8 {
-                let byte = Int(truncatingIfNeeded: (word >> (8 * UInt64(truncatingIfNeeded: k))) & 0xFF)
-                crc ^= tables[256 * (7 - k) + byte]
-            }
+            // In pairs, so that no sum waits for more than two others.
+            crc = ((tables[1_792 + byte(word, 0)] ^ tables[1_536 + byte(word, 1)])
+                ^ (tables[1_280 + byte(word, 2)] ^ tables[1_024 + byte(word, 3)]))
+                ^ ((tables[768 + byte(word, 4)] ^ tables[512 + byte(word, 5)])
+                ^ (tables[256 + byte(word, 6)] ^ tables[byte(word, 7)]))
             at += 8
         }
         while at < bytes.count {
@@ -32,6 +32,10 @@ struct CRC32 {
         }
         return crc
     }
+
+    /// Byte `k` of `word`, from the lowest.
+    @inline(__always)
+    private static func byte(_ word: UInt64, _ k: UInt64) -> Int { Int(truncatingIfNeeded: (word &>> (8 &* k)) & 0xFF) }
 
     private static let tables: [UInt32] = {
         var tables = [UInt32](repeating: 0, count: 8 * 256)

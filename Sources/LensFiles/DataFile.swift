@@ -83,7 +83,8 @@ public final class DataFile: Sendable {
                             expected: "offsets within \(size) bytes", found: "\(range.lowerBound)..<\(range.upperBound)")
         }
         return try [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
-            try read(at: range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<range.count]))
+            let whole = UnsafeMutableRawBufferPointer(buffer)
+            try read(at: range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: whole[..<range.count]))
             count = range.count
         }
     }

@@ -90,7 +90,9 @@ extension JSON {
     public func asObject(at location: String) throws -> JSONObject { try require(objectValue, "an object", location) }
 
     private func require<T>(_ value: T?, _ expected: String, _ location: String) throws -> T {
-        guard let value else { throw LensError(.format, "wrong type of JSON value", at: location, expected: expected, found: summary) }
+        guard let value else {
+            throw LensError(.format, "wrong type of JSON value", at: location, expected: expected, found: summary)
+        }
         return value
     }
 }

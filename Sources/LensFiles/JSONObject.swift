@@ -15,6 +15,7 @@ public struct JSONObject: Sendable, Hashable {
 
     private static let scanned = 8
 
+    /// An object without members.
     public init() {}
 
     /// An object of `pairs`; of a key given twice, the last value holds.
@@ -40,11 +41,13 @@ public struct JSONObject: Sendable, Hashable {
         }
     }
 
+    /// How many members there are.
     public var count: Int { keys.count }
+    /// Whether there are none.
     public var isEmpty: Bool { keys.isEmpty }
 
     /// Key and value, in order.
-    public var pairs: Zip2Sequence<[String], [JSON]> { zip(keys, values) }
+    public var pairs: [(key: String, value: JSON)] { zip(keys, values).map { (key: $0, value: $1) } }
 
     /// Adds a member; false, and no change, if there is one of that name already.
     public mutating func insert(_ key: String, _ value: JSON) -> Bool {

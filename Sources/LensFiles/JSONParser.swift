@@ -167,7 +167,8 @@ struct JSONParser {
                 column += 1
             }
         }
-        return LensError(.format, what, at: "\(location), line \(line), column \(column)", expected: expected, found: found, advice: advice)
+        return LensError(.format, what, at: "\(location), line \(line), column \(column)", expected: expected, found: found,
+                         advice: advice)
     }
 
     /// What is at the current place, for errors: a character or the end.

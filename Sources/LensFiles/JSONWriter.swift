@@ -49,9 +49,9 @@ private struct JSONWriter {
             try list("[", "]", values, depth: depth) { writer, element in try writer.write(element, depth: depth + 1) }
         case .object(let object):
             try list("{", "}", object.pairs, depth: depth) { writer, pair in
-                writer.write(pair.0)
+                writer.write(pair.key)
                 writer.put(writer.pretty ? ": " : ":")
-                try writer.write(pair.1, depth: depth + 1)
+                try writer.write(pair.value, depth: depth + 1)
             }
         }
     }

@@ -110,8 +110,8 @@ private struct NpyHeaderParser {
 
     private mutating func parseString() throws -> String {
         skipSpace()
-        guard at < bytes.count, case let quote = bytes[at], quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else { throw damaged() }
-        guard let end = bytes[(at + 1)...].firstIndex(of: quote) else { throw damaged() }
+        guard at < bytes.count, case let quote = bytes[at], quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\""),
+              let end = bytes[(at + 1)...].firstIndex(of: quote) else { throw damaged() }
         defer { at = end + 1 }
         return String(decoding: bytes[(at + 1)..<end], as: UTF8.self)
     }

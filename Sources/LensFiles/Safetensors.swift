@@ -84,7 +84,8 @@ public struct SafetensorsFile: TensorSource {
         return metadata
     }
 
-    private static func parseTensors(_ fields: JSONObject, dataStart: Int, dataLength: Int, _ path: String) throws -> TensorTable<Int> {
+    private static func parseTensors(_ fields: JSONObject, dataStart: Int, dataLength: Int,
+                                     _ path: String) throws -> TensorTable<Int> {
         var found: [(entry: TensorEntry, begin: Int, end: Int)] = []
         found.reserveCapacity(fields.count)
         for (name, value) in fields.pairs where name != "__metadata__" {
@@ -99,12 +100,13 @@ public struct SafetensorsFile: TensorSource {
         for index in order {
             let (entry, begin, end) = found[index]
             guard begin == offset else {
-                throw LensError(.format, begin < offset ? "tensors overlap in a safetensors file" : "hole in a safetensors file",
-                                at: "\(path): \(entry.name)", expected: "bytes from \(offset) on", found: "\(begin)")
+                let what = begin < offset ? "tensors overlap in a safetensors file" : "hole in a safetensors file"
+                throw LensError(.format, what, at: "\(path): \(entry.name)", expected: "bytes from \(offset) on", found: "\(begin)")
             }
             guard end <= dataLength else {
                 throw LensError(.format, "tensor past the end of a safetensors file", at: "\(path): \(entry.name)",
-                                expected: "at most \(dataLength) bytes of data", found: "\(end)", advice: "the file may be cut short")
+                                expected: "at most \(dataLength) bytes of data", found: "\(end)",
+                                advice: "the file may be cut short")
             }
             guard table.insert(entry, dataStart + begin) else {
                 throw LensError(.format, "tensor named twice in a safetensors file", at: "\(path): \(entry.name)")
@@ -119,7 +121,8 @@ public struct SafetensorsFile: TensorSource {
     }
 
     /// `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`; other keys are ignored, as the reference does.
-    private static func parseTensor(_ name: String, _ value: JSON, _ path: String) throws -> (entry: TensorEntry, begin: Int, end: Int) {
+    private static func parseTensor(_ name: String, _ value: JSON,
+                                    _ path: String) throws -> (entry: TensorEntry, begin: Int, end: Int) {
         let location = "\(path): \(name)"
         let fields = try value.asObject(at: location)
         guard let typeName = fields["dtype"], let shape = fields["shape"], let offsets = fields["data_offsets"] else {
@@ -148,7 +151,8 @@ public struct SafetensorsFile: TensorSource {
     private static func counts(_ value: JSON, _ location: String) throws -> [Int] {
         try value.asArray(at: location).map {
             guard case .int(let count) = $0, count >= 0 else {
-                throw LensError(.format, "wrong number", at: location, expected: "an integer from 0 to 2^63 − 1", found: $0.summary)
+                throw LensError(.format, "wrong number", at: location, expected: "an integer from 0 to 2^63 − 1",
+                                found: $0.summary)
             }
             return count
         }

@@ -139,14 +139,16 @@ private struct ZipDirectoryEnd {
             }
             at -= 1
         }
-        throw LensError(.format, "not a zip file", at: file.path, expected: "a zip directory at its end", advice: "the file may be cut short")
+        throw LensError(.format, "not a zip file", at: file.path, expected: "a zip directory at its end",
+                        advice: "the file may be cut short")
     }
 
     /// The ZIP64 record that the locator before `end` points to; nil if there is no locator.
     private static func findWide(in file: DataFile, before end: Int) throws -> ZipDirectoryEnd? {
         guard end >= 20 else { return nil }
         var locator = ByteReader(try file.read((end - 20)..<end))
-        guard locator.next(UInt32.self) == 0x0706_4B50, locator.take(4) != nil, let place = locator.next(UInt64.self) else { return nil }
+        guard locator.next(UInt32.self) == 0x0706_4B50, locator.take(4) != nil,
+              let place = locator.next(UInt64.self) else { return nil }
         let damaged = LensError(.format, "damaged directory of a zip file", at: file.path)
         guard end >= 76, let start = Int(exactly: place), start <= end - 76 else { throw damaged }
         var record = ByteReader(try file.read(start..<(start + 56)))

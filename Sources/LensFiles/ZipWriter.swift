@@ -15,7 +15,8 @@ struct ZipWriter {
     }
 
     /// Adds an entry of exactly `size` bytes, which `produce` hands over in pieces.
-    mutating func add(_ name: String, size: Int, produce: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws {
+    mutating func add(_ name: String, size: Int,
+                      produce: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws {
         let nameBytes = Array(name.utf8)
         guard nameBytes.count < Int(UInt16.max), !nameBytes.contains(0) else {
             throw LensError(.usage, "impossible name in a zip file", at: file.path, found: "\(name.prefix(100))")
@@ -53,18 +54,18 @@ struct ZipWriter {
         let (wideSize, wideOffset) = (size >= wideFrom.size, offset >= wideFrom.size)
         var extra = [UInt8]()
         if wideSize || wideOffset { appendWide(&extra, (wideSize ? [size, size] : []) + (wideOffset ? [offset] : [])) }
-        directory.append(littleEndian: UInt32(0x0201_4B50))
-        directory.append(littleEndian: UInt16(3 << 8 | 45))  // made by: Unix, 4.5
-        appendCommon(&directory, name: name, isWide: wideSize || wideOffset, crc: crc, size: size, hidesSize: wideSize)
-        directory.append(littleEndian: UInt16(name.count))
-        directory.append(littleEndian: UInt16(extra.count))
-        directory.append(littleEndian: UInt16(0))  // comment
-        directory.append(littleEndian: UInt16(0))  // disk
-        directory.append(littleEndian: UInt16(0))  // internal attributes
-        directory.append(littleEndian: UInt32(0o100644) << 16)
-        directory.append(littleEndian: wideOffset ? UInt32.max : UInt32(truncatingIfNeeded: offset))
-        directory.append(contentsOf: name)
-        directory.append(contentsOf: extra)
+        var record = [UInt8]()
+        record.append(littleEndian: UInt32(0x0201_4B50))
+        record.append(littleEndian: UInt16(3 << 8 | 45))  // made by: Unix, 4.5
+        appendCommon(&record, name: name, isWide: wideSize || wideOffset, crc: crc, size: size, hidesSize: wideSize)
+        record.append(littleEndian: UInt16(name.count))
+        record.append(littleEndian: UInt16(extra.count))
+        record.append(littleEndian: UInt16(0))  // comment
+        record.append(littleEndian: UInt16(0))  // disk
+        record.append(littleEndian: UInt16(0))  // internal attributes
+        record.append(littleEndian: UInt32(0o100644) << 16)
+        record.append(littleEndian: wideOffset ? UInt32.max : UInt32(truncatingIfNeeded: offset))
+        directory.append(contentsOf: record + name + extra)
     }
 
     /// The fields that an entry's own header and the directory share: version to sizes.
