@@ -49,9 +49,9 @@ struct PieceText {
         pieces = parts
     }
 
-    /// Writes every piece that is no added token anew: `edit` appends its new bytes, which are valid UTF-8.
-    /// Bytes that belong to no piece are dropped.
-    mutating func rewrite(_ edit: (Bytes, Piece, inout [UInt8]) throws -> Void) rethrows {
+    /// Writes every piece that is no added token anew: `edit` appends its new bytes, which are valid UTF-8, and says
+    /// whether the piece still begins where it did (not if its beginning was dropped). Bytes of no piece are dropped.
+    mutating func rewrite(_ edit: (Bytes, Piece, inout [UInt8]) throws -> Bool) rethrows {
         var written: [UInt8] = []
         written.reserveCapacity(bytes.count + 8)
         var kept: [Piece] = []
@@ -59,13 +59,15 @@ struct PieceText {
         try bytes.withUnsafeBufferPointer { bytes in
             for piece in pieces {
                 let start = written.count
+                var startsText = piece.startsText
                 if piece.token >= 0 {
                     written.append(contentsOf: bytes[piece.start..<piece.end])
                 } else {
-                    try edit(bytes, piece, &written)
+                    let keepsStart = try edit(bytes, piece, &written)
+                    startsText = startsText && keepsStart
                 }
                 guard written.count > start else { continue }
-                kept.append(Piece(start: start, end: written.count, token: piece.token, startsText: piece.startsText))
+                kept.append(Piece(start: start, end: written.count, token: piece.token, startsText: startsText))
             }
         }
         bytes = written
@@ -81,6 +83,7 @@ struct PieceText {
         isByteLevel = false
         rewrite { bytes, piece, out in
             ByteAlphabet.spell(Bytes(rebasing: bytes[piece.start..<piece.end]), into: &out)
+            return true
         }
     }
 }

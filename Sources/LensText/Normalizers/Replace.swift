@@ -14,8 +14,12 @@ struct ReplaceNormalizer: Sendable {
         }
     }
 
-    func write(_ bytes: Bytes, _ piece: Piece, into out: inout [UInt8]) {
-        write(Bytes(rebasing: bytes[piece.start..<piece.end]), into: &out)
+    func write(_ bytes: Bytes, _ piece: Piece, into out: inout [UInt8]) -> Bool {
+        let whole = Bytes(rebasing: bytes[piece.start..<piece.end])
+        write(whole, into: &out)
+        // What is written for several characters has the place of the last of them.
+        let keepsPlace = !content.isEmpty && pattern.count == scalarLength(pattern[0])
+        return keepsPlace || !whole.starts(with: pattern)
     }
 
     func write(_ text: Bytes, into out: inout [UInt8]) {

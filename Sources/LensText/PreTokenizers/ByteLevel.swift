@@ -16,6 +16,7 @@ struct ByteLevelPreTokenizer: Sendable {
             text.rewrite { bytes, piece, out in
                 if bytes[piece.start] != 0x20 { out.append(0x20) }
                 out.append(contentsOf: bytes[piece.start..<piece.end])
+                return true
             }
         }
         if usesPattern { GPT2Scanner.split(&text) }

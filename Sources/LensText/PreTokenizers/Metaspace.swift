@@ -34,6 +34,7 @@ struct Metaspace: Sendable {
             let isMarked = whole[0] == 0x20 || whole.starts(with: mark)
             if !isMarked && (scheme == .always || scheme == .first && piece.startsText) { out.append(contentsOf: mark) }
             for byte in whole { if byte == 0x20 { out.append(contentsOf: mark) } else { out.append(byte) } }
+            return true
         }
         guard splits else { return }
         SplitBehavior.mergedWithNext.split(&text) { text in

@@ -1,0 +1,71 @@
+// Small tokenizers of every kind against what Hugging Face tokenizers 0.23.3 made of many strings (make_goldens.py).
+import Testing
+import LensFiles
+@testable import LensText
+
+@Suite struct GoldenTests {
+    static let names = ["byte_level", "llama", "gpt2_flags", "words", "some_bytes", "metaspace_first", "metaspace_always",
+                        "metaspace_never", "whole_words"]
+
+    @Test(arguments: names)
+    func agreesOnEveryString(_ name: String) throws {
+        let golden = try Places.json("\(Places.goldens)/\(name).json")
+        let texts = try Places.json("\(Places.goldens)/strings.json").asArray(at: "strings").map { try $0.asString(at: "strings") }
+        let stride = try #require(golden["stride"]?.intValue)
+        let cases = try #require(golden["cases"]?.arrayValue)
+        let tokenizer = try Tokenizer(json: try #require(golden["tokenizer"]))
+        #expect(cases.count > 100)
+        for (number, item) in cases.enumerated() {
+            let text = texts[number * stride], parts = try item.asArray(at: "case")
+            let ids = try parts[0].ids(at: "ids")
+            let plain = parts[1].isNull ? ids : try parts[1].ids(at: "plain")
+            let decoded = try parts[2].isNull ? text : parts[2].asString(at: "decoded")
+            let full = try parts[3].isNull ? decoded : parts[3].asString(at: "full")
+            #expect(try tokenizer.encode(text: text) == ids, "\(text.debugDescription)")
+            #expect(try tokenizer.encode(text: text, addSpecialTokens: false) == plain, "\(text.debugDescription)")
+            #expect(same(try tokenizer.decode(tokens: ids, skipSpecialTokens: true), decoded), "\(text.debugDescription)")
+            #expect(same(try tokenizer.decode(tokens: ids), full), "\(text.debugDescription)")
+        }
+    }
+
+    /// The heap that long words go through and the scan that short ones do take the same merges; a word cut where the
+    /// model says words begin has the tokens it has whole.
+    @Test(arguments: ["byte_level", "llama", "words", "some_bytes"])
+    func longWordsAsShortOnes(_ name: String) throws {
+        let json = try #require(try Places.json("\(Places.goldens)/\(name).json")["tokenizer"])
+        let texts = try Places.json("\(Places.goldens)/strings.json").asArray(at: "strings").compactMap(\.stringValue)
+        let pieces = texts.map { PieceText($0) }
+        // Each its own model: the cache would answer for the second.
+        func tokens(_ change: (inout BPE) -> Void) throws -> [[Int]] {
+            var model = try BPE(json: try #require(json["model"]), at: "model")
+            change(&model)
+            return try pieces.map { text in
+                var ids: [Int] = []
+                try model.encode(text, into: &ids)
+                return ids
+            }
+        }
+        let expected = try tokens { _ in }
+        #expect(try tokens { $0.hasDegenerateMerges = true } == expected)
+        #expect(try tokens { $0.wordStart = [] } == expected)
+    }
+
+    /// One word of a megabyte: a quadratic algorithm would take hours.
+    @Test(arguments: ["byte_level", "llama"])
+    func oneLongWord(_ name: String) throws {
+        let tokenizer = try Tokenizer(json: try #require(try Places.json("\(Places.goldens)/\(name).json")["tokenizer"]))
+        let text = String(repeating: "theandotherwise", count: 70_000)
+        let ids = try tokenizer.encode(text: text, addSpecialTokens: false)
+        #expect(try tokenizer.decode(tokens: ids) == text)
+    }
+
+    @Test func manyTasksAtOnce() async throws {
+        let tokenizer = try Tokenizer(json: try #require(try Places.json("\(Places.goldens)/llama.json")["tokenizer"]))
+        let texts = try Places.json("\(Places.goldens)/strings.json").asArray(at: "strings").compactMap(\.stringValue)
+        let expected = try texts.map { try tokenizer.encode(text: $0) }
+        try await withThrowingTaskGroup(of: [[Int]].self) { group in
+            for _ in 0..<8 { group.addTask { try texts.map { try tokenizer.encode(text: $0) } } }
+            for try await ids in group { #expect(ids == expected) }
+        }
+    }
+}
