@@ -207,10 +207,11 @@ typedef struct {
   float *scores_out;
   float *pattern_out;
   float *z;
-  float *scratch; // lens_attention_scratch() floats
+  int32_t threads; // at most this many; fixed by the caller so that the scratch stays large enough
+  float *scratch;  // lens_attention_scratch() floats
 } lens_attention_args;
 
-/// Floats of scratch lens_attention needs at the present thread count.
+/// Floats of scratch lens_attention needs for these arguments (pages_per_row, d_head and threads are read).
 int64_t lens_attention_scratch(const lens_attention_args *args);
 void lens_attention(const lens_isa *isa, const lens_attention_args *args);
 
