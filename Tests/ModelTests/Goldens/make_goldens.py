@@ -1,6 +1,6 @@
 """Makes every golden of the model tests. README.md says what the files are.
 
-    python make_goldens.py [--only NAME]...
+    python make_goldens.py [--only NAME]... [--stories FOLDER]
 
 Runs on one thread, needs no network and writes only beside itself.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar as disable_progress_bars
 
-from goldenmaker import behaviours, hf_models, native
+from goldenmaker import behaviours, hf_models, native, stories
 from goldenmaker.recorder import Golden
 from goldenmaker.tl_models import to_tl
 
@@ -64,11 +64,16 @@ def describe(name, logits, values, error):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="make this folder alone (repeatable)")
-    chosen = parser.parse_args().only
+    parser.add_argument("--stories", type=Path, help="the folder of stories260K: makes stories260K.json, nothing else")
+    arguments = parser.parse_args()
+    chosen = arguments.only
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     disable_progress_bars()
     logging.disable(logging.WARNING)
+    if arguments.stories:
+        print(stories.make(arguments.stories, ROOT / "stories260K.json", versions()))
+        return
     for spec in hf_models.SPECS:
         if not chosen or spec.name in chosen:
             print(make_hugging_face(spec, ROOT), flush=True)
