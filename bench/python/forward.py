@@ -105,7 +105,9 @@ def main():
         if arguments.dump:
             dump(arguments.dump, models, vocabulary)
         for work in arguments.work or WORKS:
-            if work in FORWARDS and FORWARDS[work][1] > longest:
+            needed = {"generate": PROMPT + NEW, "cache-1x128": 128}.get(work) or FORWARDS[work][1]
+            if needed > longest:
+                print(f"{work}: the model has only {longest} positions", file=sys.stderr)
                 continue
             for name, model in models.items():
                 result = measure(name, model, work, vocabulary, arguments.seconds)
