@@ -43,7 +43,8 @@ let package = Package(
         ]),
 
         // Double-precision references, comparisons that reject NaN first, tiny models, golden files.
-        .target(name: "LensTestSupport", dependencies: ["LensFiles"], path: "Tests/LensTestSupport"),
+        .target(name: "LensTestSupport", dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel"],
+                path: "Tests/LensTestSupport"),
         .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
