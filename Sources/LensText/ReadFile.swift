@@ -37,9 +37,3 @@ func readFile(_ path: String, isOptional: Bool = false) throws -> [UInt8]? {
         }
     }
 }
-
-/// Whether a path leads to a folder.
-func isFolder(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-}
