@@ -4,7 +4,8 @@ import ArgumentParser
 import TransformerLens
 
 struct Bench: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Measure tokens per second: prefill, decode, cached run.")
+    static let configuration = CommandConfiguration(abstract: "Measure tokens per second: prefill, decode, cached run.",
+                                                    usage: "tlens bench <model> [<options>]")
 
     @OptionGroup var options: ModelOptions
 

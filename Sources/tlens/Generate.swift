@@ -4,7 +4,8 @@ import ArgumentParser
 import TransformerLens
 
 struct Generate: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.")
+    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.",
+                                                    usage: "tlens generate <model> --prompt <text> [<options>]")
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions

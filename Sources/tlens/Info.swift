@@ -4,7 +4,9 @@ import ArgumentParser
 import TransformerLens
 
 struct Info: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show a model's configuration, parameter count and hook sites with their shapes.")
+    static let configuration = CommandConfiguration(
+        abstract: "Show a model's configuration, parameter count and hook sites with their shapes.",
+        usage: "tlens info <model> [<options>]")
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var output: OutputOptions

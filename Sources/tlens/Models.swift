@@ -4,7 +4,8 @@ import ArgumentParser
 import TransformerLens
 
 struct Models: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the registered models.")
+    static let configuration = CommandConfiguration(abstract: "List the registered models.",
+                                                    usage: "tlens models [--family <name>] [--json]")
 
     @Option(help: ArgumentHelp("Only one family.", valueName: "name"))
     var family: String?

@@ -6,6 +6,10 @@ import TransformerLens
 struct Tokenize: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the tokens of a text, or the text of tokens.",
+        usage: """
+            tlens tokenize <model> <text> [--no-bos]
+            tlens tokenize <model> --decode <ids>
+            """,
         discussion: """
             MODEL may be a folder or a tokenizer.json with only a tokenizer; without a config.json there is no family's rule, \
             and the beginning-of-sequence token is what the tokenizer itself adds.
