@@ -24,7 +24,7 @@ import TinyModels
         ("n_layer", 1_000_000_000, "n_layers"), ("n_layer", -1, "n_layers"), ("n_layer", 60_000, "fewer tensors"), ("n_layer", 2, "missing tensor"),
         ("n_head", 0, "n_head"), ("n_head", 5, "n_head"), ("n_head", 1e308, "n_head"), ("n_embd", "wide", "n_embd"), ("n_embd", .int(.max), ""),
         ("n_embd", 14, "wrong shape"), ("n_inner", 1e308, "n_inner"), ("n_positions", 17, "wpe.weight"), ("vocab_size", 1_000_000_000, "wte.weight"),
-        ("layer_norm_epsilon", -1, "eps"), ("layer_norm_epsilon", .double(.nan), "layer_norm_epsilon"), ("layer_norm_epsilon", .array([]), "layer_norm_epsilon"),
+        ("layer_norm_epsilon", -1, "eps"), ("layer_norm_epsilon", .double(.nan), "eps"), ("layer_norm_epsilon", .array([]), "layer_norm_epsilon"),
         ("activation_function", "mish", "activation_function"), ("architectures", .array(["Mamba"]), "unknown architecture"), ("n_lairs", 3, "n_lairs"),
         ("scale_attn_weights", "yes", "scale_attn_weights"), ("add_cross_attention", true, "add_cross_attention"), ("n_embd\u{1B}[31m", 1, "\\u{1b}"),
     ]
@@ -69,8 +69,8 @@ import TinyModels
 
     @Test func tokenizers() async throws {
         let folder = try Self.tiny(), whole = try folder.read("tokenizer.json")
-        for (before, after, message) in [("H e", "H \\u00e9\\u00e9", "bad"), ("\"version\":\"1.0\"", "\"version\":\"9\"", "version"), ("\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model"),
-                                         ("\"merges\":[", "\"merges\":[[[[", ""), ("\"vocab\":{", "\"vocab\":[", ""), (whole, "", "tokenizer.json")] {
+        for (before, after, message) in [("H e", "H \\u00e9\\u00e9", "bad"), ("\"version\": \"1.0\"", "\"version\": \"9\"", "version"), ("\"type\": \"BPE\"", "\"type\": \"Unigram\"", "model"),
+                                         ("\"merges\": [", "\"merges\": [[[[", ""), ("\"vocab\": {", "\"vocab\": [", ""), (whole, "", "tokenizer.json")] {
             let place = try #require(firstPlace(of: Array(before.utf8), in: Array(whole.utf8)), "\(before.prefix(30))")
             let bytes = Array(whole.utf8)
             try folder.write("tokenizer.json", bytes[..<place] + Array(after.utf8) + bytes[(place + before.utf8.count)...])

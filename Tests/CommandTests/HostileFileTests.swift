@@ -78,7 +78,7 @@ import Darwin
             try folder.write("config.json", try json.utf8(nonFinite: .python))
             if use(folder, change) != nil { refused += 1 }
         }
-        #expect(versions.count > 400 && refused > 200 && refused < versions.count)
+        #expect(versions.count > 400 && refused > versions.count / 4 && refused < versions.count, "\(refused) of \(versions.count) refused")
         #expect(peakMemory() - before < 300 << 20, "more memory than the files are worth")
     }
 
@@ -126,7 +126,7 @@ import Darwin
         let folder = try Victim.native.copy()
         let file = try SafetensorsFile(path: folder("model.safetensors"))
         let config = try ModelFolder(path: folder.path).config
-        truncate(folder("model.safetensors"), file.metadata.isEmpty ? 20_000 : 20_000)
+        truncate(folder("model.safetensors"), 20_000)
         let error = #expect(throws: LensError.self) { try Transformer(config: config, savedParameters: file) }
         #expect(error?.kind == .file && error?.what.contains("cut short") == true)
     }
