@@ -12,15 +12,17 @@ native=$plain
 for file in $native; do clang $flags "$file"; done
 echo "the kernels compile without OpenMP"
 
-# A C library for aarch64 is rarely installed. For syntax this machine's headers are near enough, but for one of glibc's
-# that asks for its 32-bit half.
+# A C library for aarch64 is rarely installed. For syntax this machine's headers are near enough, but for two of glibc's
+# that only x86-64 takes as they are.
 headers=$(mktemp -d)
 trap 'rm -rf "$headers"' EXIT
-mkdir "$headers/gnu"
+mkdir "$headers/gnu" "$headers/bits"
 : > "$headers/gnu/stubs-32.h"
+printf '#include_next <bits/pthreadtypes-arch.h>\n#undef __cleanup_fct_attribute\n#define __cleanup_fct_attribute\n' \
+    > "$headers/bits/pthreadtypes-arch.h"
 target="--target=aarch64-linux-gnu -isystem $headers -isystem /usr/include/$(uname -m)-linux-gnu"
 # shellcheck disable=SC2086
-if printf '#include <math.h>\n#include <stdlib.h>\n#include <string.h>\n' | clang $target -x c -fsyntax-only - 2> /dev/null; then
+if printf '#include <math.h>\n#include <pthread.h>\n#include <stdlib.h>\n#include <string.h>\n' | clang $target -x c -fsyntax-only - 2> /dev/null; then
     for file in $plain; do clang $target $flags "$file"; done
     echo "the kernels compile for aarch64"
 else
