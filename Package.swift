@@ -52,7 +52,11 @@ let package = Package(
                     exclude: ["Goldens", "make_goldens.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
-        .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "LensTestSupport"]),
+        .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
+
+        // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.
+        .target(name: "TinyModels", dependencies: ["LensFiles"], path: "Tests/TinyModels"),
+        .executableTarget(name: "make-tiny-model", dependencies: ["TinyModels"], path: "Tests/make-tiny-model"),
     ],
     swiftLanguageModes: [.v6]
 )

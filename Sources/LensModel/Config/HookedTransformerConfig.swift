@@ -21,7 +21,7 @@ extension ModelConfig {
                 position: Position = .learned, gatedMLP: Bool = false, nKeyValueHeads: Int? = nil,
                 attentionDir: Attention.Direction = .causal) throws {
         let norm = try normalizationType.map { try Norm(name: $0, eps: eps) }
-        let mlp = actFn.map { MLP(width: dMlp ?? 4 * dModel, activation: $0, gate: gatedMLP ? .biasAfter : nil) }
+        let mlp = actFn.map { MLP(width: dMlp ?? 4 &* dModel, activation: $0, gate: gatedMLP ? .biasAfter : nil) }
         var attention = Attention(scale: Double(dHead).squareRoot())
         attention.direction = attentionDir
         self.init(nLayers: nLayers, dModel: dModel, nCtx: nCtx, nHeads: nHeads ?? dModel / max(1, dHead), dHead: dHead,
@@ -54,7 +54,7 @@ extension ModelConfig {
     }
 
     private static func mlp(_ reader: ConfigReader, _ dModel: Int) throws -> MLP? {
-        let width = try reader.optionalSize("d_mlp") ?? 4 * dModel, isGated = try reader.bool("gated_mlp", default: false)
+        let width = try reader.optionalSize("d_mlp") ?? 4 &* dModel, isGated = try reader.bool("gated_mlp", default: false)
         // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
         let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
         let name = reader.value("act_fn")?.stringValue
