@@ -1,0 +1,22 @@
+// threads.c: how many threads a driver uses. One process-wide wish, read once per call.
+#include "lens_parallel.h"
+
+#include <stdatomic.h>
+
+static _Atomic(int32_t) wanted_threads = 0; // 0: whatever OpenMP would choose
+
+void lens_set_threads(int32_t n) { atomic_store_explicit(&wanted_threads, n < 1 ? 0 : n, memory_order_relaxed); }
+
+int32_t lens_get_threads(void) {
+#ifdef _OPENMP
+  const int32_t wanted = atomic_load_explicit(&wanted_threads, memory_order_relaxed);
+  return wanted > 0 ? wanted : omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+int lens_threads_for(int64_t work, int64_t tasks) {
+  const int64_t worthwhile = lens_max(1, lens_min(work / LENS_PARALLEL_WORK, tasks));
+  return (int)lens_min(worthwhile, lens_get_threads());
+}

@@ -1,0 +1,28 @@
+// all_rows.h: every generic body, and the table that names them. An isa/*.c file sets the LENS_… macros, opens its target
+// region, includes this, closes the region, and fills its table with LENS_ISA_TABLE.
+#ifndef LENS_ALL_ROWS_H
+#define LENS_ALL_ROWS_H
+
+#include "lanes_rows.h"
+
+#include "exp_rows.h"
+
+#include "act_rows.h"
+
+#include "product_rows.h"
+
+#include "linear_rows.h"
+#include "norm_rows.h"
+#include "rotary_rows.h"
+#include "softmax_rows.h"
+
+#define LENS_ISA_TABLE(NAME)                                                                                        \
+  {                                                                                                                 \
+    .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
+    .linear_panel = linear_panel, .activation = activation_row, .gated = gated_row, .add = add_row,                 \
+    .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
+    .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
+    .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+  }
+
+#endif

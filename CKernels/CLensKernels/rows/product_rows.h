@@ -1,0 +1,78 @@
+// product_rows.h: the one micro-kernel behind every product: linear layers, attention scores, and values.
+//
+// A register tile is `rows` rows by `vecs` vectors of sixteen columns; each of its elements is one multiply-add chain in
+// ascending k. How tall and wide a tile is never shows in the result, so each instruction set picks what fits its
+// registers: LENS_TILE_ROWS and LENS_TILE_VECS(rows), set in isa/*.c.
+#ifndef LENS_PRODUCT_ROWS_H
+#define LENS_PRODUCT_ROWS_H
+
+/// rows and vecs are constants at every call, so the loops over them unroll and `acc` lives in registers.
+LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, int64_t ld_x, int64_t count,
+                              const float *w, int64_t ld_w, float *out, int64_t ld_out, lens_chain chain) {
+  v16 acc[LENS_TILE_ROWS][4];
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++)
+      acc[r][c] = chain == LENS_CHAIN_CONTINUE ? load(out + r * ld_out + c * LENS_LANES) : splat(0.0f);
+
+  for (int64_t k = 0; k < count; k++, w += ld_w) {
+    v16 column[4];
+    for (int c = 0; c < vecs; c++) column[c] = load(w + c * LENS_LANES);
+    for (int r = 0; r < rows; r++) {
+      const v16 factor = splat(x[r * ld_x + k]);
+      for (int c = 0; c < vecs; c++) acc[r][c] = LENS_FMA(factor, column[c], acc[r][c]);
+    }
+  }
+
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++) {
+      float *to = out + r * ld_out + c * LENS_LANES;
+      store(to, chain == LENS_CHAIN_ADD ? load(to) + acc[r][c] : acc[r][c]);
+    }
+}
+
+/// All columns of one group of rows: tiles as wide as the registers allow, then narrower ones.
+LENS_INLINE void product_rows(const int rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w,
+                              int64_t ld_w, float *out, int64_t ld_out, lens_chain chain) {
+  const int wide = LENS_TILE_VECS(rows);
+  int64_t c = 0;
+  for (; c + wide <= vecs; c += wide)
+    product_tile(rows, wide, x, ld_x, count, w + c * LENS_LANES, ld_w, out + c * LENS_LANES, ld_out, chain);
+  if (wide > 2)
+    for (; c + 2 <= vecs; c += 2)
+      product_tile(rows, 2, x, ld_x, count, w + c * LENS_LANES, ld_w, out + c * LENS_LANES, ld_out, chain);
+  for (; c < vecs; c++)
+    product_tile(rows, 1, x, ld_x, count, w + c * LENS_LANES, ld_w, out + c * LENS_LANES, ld_out, chain);
+}
+
+// One function per height: kept out of line so that each gets the registers to itself.
+#define LENS_PRODUCT_OF(ROWS)                                                                                       \
+  static __attribute__((noinline)) void product_##ROWS(int64_t vecs, const float *x, int64_t ld_x, int64_t count,    \
+                                                       const float *w, int64_t ld_w, float *out, int64_t ld_out,     \
+                                                       lens_chain chain) {                                           \
+    product_rows(ROWS, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain);                                           \
+  }
+LENS_PRODUCT_OF(1)
+LENS_PRODUCT_OF(2)
+#if LENS_TILE_ROWS >= 6
+LENS_PRODUCT_OF(3)
+LENS_PRODUCT_OF(4)
+LENS_PRODUCT_OF(5)
+LENS_PRODUCT_OF(6)
+#endif
+
+static void product(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w,
+                    int64_t ld_w, float *out, int64_t ld_out, lens_chain chain) {
+  switch (rows) {
+  case 1: product_1(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+  case 2: product_2(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+#if LENS_TILE_ROWS >= 6
+  case 3: product_3(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+  case 4: product_4(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+  case 5: product_5(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+  case 6: product_6(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain); break;
+#endif
+  default: break; // callers give 1...tile_rows
+  }
+}
+
+#endif
