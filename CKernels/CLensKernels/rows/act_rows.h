@@ -1,7 +1,8 @@
 // act_rows.h: the activations, and the elementwise kernels. One body per activation, used here and in the epilogue of a
 // product, so both give the same bits.
 //
-// At -inf, SiLU and the GELUs are NaN (-inf · 0), as in PyTorch; at +inf they are +inf.
+// SiLU and the GELUs are within 2 ulp of max(|x|, |result|), and reach -0 on the far negative side once the exact result
+// is below 1e-36 |x|. At -inf they are NaN (-inf · 0), as in PyTorch; at +inf they are +inf.
 #ifndef LENS_ACT_ROWS_H
 #define LENS_ACT_ROWS_H
 
@@ -12,10 +13,8 @@ LENS_INLINE v16 activate(lens_act act, v16 x) {
     return x;
   case LENS_ACT_RELU: // NaN is not below zero, and stays
     return choose(x < splat(0.0f), splat(0.0f), x);
-  case LENS_ACT_GELU: { // x Φ(x); on the negative side Φ is the tail itself, so nothing cancels
-    const v16 tail = lanes_normal_tail(magnitude(x));
-    return x * choose(x < splat(0.0f), tail, one - tail);
-  }
+  case LENS_ACT_GELU:
+    return x * lanes_normal_cdf(x);
   case LENS_ACT_GELU_NEW: { // 0.5 (1 + tanh u) = σ(2u)
     const v16 u = LENS_FMA(splat(0.044715f), x * x * x, x);
     return x / (one + lanes_exp(splat(-1.59576912f) * u));

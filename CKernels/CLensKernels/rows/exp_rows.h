@@ -56,7 +56,7 @@ LENS_INLINE v16 lanes_tanh(v16 x) {
 
 /// The normal tail 1 - Φ(a) for a >= 0, as e^(-a²/2) · P(1 / (1 + 0.3 a)). Relative error below 5e-7 for a < 2, growing
 /// with the exponent's rounding, 6e-8 a²/2, beyond. NaN propagates; +inf gives 0.
-LENS_INLINE v16 lanes_normal_tail(v16 a) {
+LENS_INLINE v16 normal_tail(v16 a) {
   a = choose(a > splat(15.0f), splat(15.0f), a); // e^(-a²/2) is zero already; keeps infinity out of the arithmetic
   const v16 t = splat(1.0f) / LENS_FMA(a, splat(0.3f), splat(1.0f));
   v16 p = splat(-0x1.48874cp-6f);
@@ -71,6 +71,22 @@ LENS_INLINE v16 lanes_normal_tail(v16 a) {
   p = LENS_FMA(p, t, splat(0x1.ea2c74p-4f));
   p = LENS_FMA(p, t, splat(0x1.6419fp-21f));
   return lanes_exp(splat(-0.5f) * (a * a)) * p;
+}
+
+/// The normal distribution function Φ(x), to 2 ulp for x > -1. Below that the relative error is the tail's; NaN for NaN.
+LENS_INLINE v16 lanes_normal_cdf(v16 x) {
+  const v16 z = x * x;
+  v16 p = splat(-0x1.012f18p-17f); // Φ(x) = 0.5 + x P(z), |x| < 1
+  p = LENS_FMA(p, z, splat(0x1.dc1b4ap-14f));
+  p = LENS_FMA(p, z, splat(-0x1.36fecep-10f));
+  p = LENS_FMA(p, z, splat(0x1.46ce5ep-7f));
+  p = LENS_FMA(p, z, splat(-0x1.105832p-4f));
+  p = LENS_FMA(p, z, splat(0x1.988454p-2f));
+  const v16 near_zero = LENS_FMA(x, p, splat(0.5f));
+
+  const v16 tail = normal_tail(magnitude(x)); // on the negative side Φ is the tail itself, so nothing cancels
+  const v16 away = choose(x < splat(0.0f), tail, splat(1.0f) - tail);
+  return choose(magnitude(x) < splat(1.0f), near_zero, away);
 }
 
 #endif
