@@ -41,17 +41,17 @@ LENS_INLINE v16 lanes_exp(v16 x) {
 LENS_INLINE v16 lanes_tanh(v16 x) {
   const v16 a = magnitude(x);
   const v16 z = x * x;
-  v16 p = splat(0x1.168264p-9f); // tanh(x) = x + x z P(z), |x| < 0.625
+  v16 p = splat(0x1.168264p-9f); // tanh(a) = a + a z P(z), a < 0.625
   p = LENS_FMA(p, z, splat(-0x1.0b59e0p-7f));
   p = LENS_FMA(p, z, splat(0x1.636e90p-6f));
   p = LENS_FMA(p, z, splat(-0x1.b9ec3ap-5f));
   p = LENS_FMA(p, z, splat(0x1.11105cp-3f));
   p = LENS_FMA(p, z, splat(-0x1.555554p-2f));
-  const v16 near_zero = LENS_FMA(x * z, p, x);
+  const v16 near_zero = LENS_FMA(a * z, p, a);
 
   const v16 away = splat(1.0f) - splat(2.0f) / (lanes_exp(a + a) + splat(1.0f));
-  const v16 signed_away = (v16)((u16)away | ((u16)x & 0x80000000u));
-  return choose(a < splat(0.625f), near_zero, signed_away);
+  const v16 size = choose(a < splat(0.625f), near_zero, away);
+  return (v16)((u16)size | ((u16)x & 0x80000000u));
 }
 
 /// The normal tail 1 - Φ(a) for a >= 0, as e^(-a²/2) · P(1 / (1 + 0.3 a)). Relative error below 5e-7 for a < 2, growing
