@@ -41,7 +41,7 @@ import Testing
 
     @Test(arguments: ISA.runnable)
     func expAtItsEdges(isa: ISA) {
-        let got = Self.run(isa, .exp, [88.722839, 88.72285, 104, 1e30, -87.33655, -103.27893, -103.97208, -104, -1e30])
+        let got = Self.run(isa, .exp, [88.72283, 88.72284, 104, 1e30, -87.33655, -103.27893, -103.97208, -104, -1e30])
         #expect(got[0].isFinite && got[1] == .infinity && got[2] == .infinity && got[3] == .infinity)
         #expect(got[4] > 0 && got[5] == 0x1p-149 && got[7] == 0 && got[8] == 0)
     }
