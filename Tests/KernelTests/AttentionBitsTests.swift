@@ -39,6 +39,42 @@ import Testing
         for isa in ISA.fused.dropFirst() { expectSame(problem.run(isa), problem.run(ISA.fused[0]), isa.name) }
     }
 
+    /// Scores, pattern and values, from the contract's sums. Keys are counted from the row's first real token.
+    @Test(arguments: ISA.runnable, ["two pages and more", "wide window", "left padding"])
+    func theOrderIsTheContracts(isa: ISA, name: String) {
+        let problem = AttentionCases.named(name), s = problem.shape, got = problem.run(isa), sum = isa.arithmetic
+        let b = s.batch - 1, h = 1, width = s.headWidth
+        let vector = { (x: [Float], heads: Int, at: Int) in x.row((b * s.keys + at) * heads + h, width: width) }
+        for i in [s.first[b], 80, 89, s.queries - 1] {
+            let seen = (0..<s.keys).filter { s.isVisible(batch: b, query: i, key: $0) }
+            let row = (b * s.heads + h) * s.queries + i, query = vector(problem.q, s.heads, i)
+            let scores = seen.map { sum.chain(query, vector(problem.k, s.kvHeads, $0)) * s.scale }
+            expectSameBits(seen.map { got.scores[row * s.keys + $0] }, scores, "scores of \(i)")
+
+            let largest = scores.max()!
+            var chunks: [Int: [Float]] = [:], total: Float = 0 // page: its slots' exponentials
+            for (j, e) in zip(seen, isa.exp(scores.map { $0 - largest })) {
+                let slot = j - s.first[b]
+                chunks[slot / 64, default: .init(repeating: 0, count: 64)][slot % 64] = e
+            }
+            for page in chunks.keys.sorted() { total += sum.lanes(chunks[page]!) }
+            let pattern = seen.map { chunks[($0 - s.first[b]) / 64]![($0 - s.first[b]) % 64] * (1 / total) }
+            expectSameBits(seen.map { got.pattern[row * s.keys + $0] }, pattern, "pattern of \(i)")
+
+            let z = (0..<width).map { d in
+                var result: Float?
+                for page in chunks.keys.sorted() {
+                    let inPage = seen.indices.filter { (seen[$0] - s.first[b]) / 64 == page }
+                    let values = inPage.map { vector(problem.v, s.kvHeads, seen[$0])[d] }
+                    let part = sum.chain(inPage.map { pattern[$0] }, values)
+                    result = result.map { $0 + part } ?? part
+                }
+                return result!
+            }
+            expectSameBits(got.z.row((b * s.queries + i) * s.heads + h, width: width), z, "z of \(i)")
+        }
+    }
+
     static let growing = ["causal", "two pages and more", "window", "wide window", "window of one", "softcap", "alibi",
                           "grouped", "holes", "left padding"]
 

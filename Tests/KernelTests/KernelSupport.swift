@@ -1,5 +1,6 @@
 // What every kernel suite needs: the instruction sets this machine runs, and thread counts.
 import CLensKernels
+import LensTestSupport
 import Testing
 
 /// One instruction set, as a test argument.
@@ -8,6 +9,15 @@ struct ISA: @unchecked Sendable, CustomTestStringConvertible {
 
     var name: String { String(cString: lens_isa_name(pointer)) }
     var testDescription: String { name }
+
+    var arithmetic: ContractArithmetic { ContractArithmetic(fused: name != "portable") }
+
+    /// exp, as every softmax takes it.
+    func exp(_ x: [Float]) -> [Float] {
+        var out = x
+        lens_activation(pointer, LENS_ACT_EXP, Int64(x.count), x, &out)
+        return out
+    }
 
     static let all = (0..<lens_isa_count()).map { ISA(pointer: lens_isa_at($0)!) }
     static let runnable = all.filter { lens_isa_runnable($0.pointer) }

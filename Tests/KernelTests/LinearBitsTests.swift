@@ -58,19 +58,10 @@ import Testing
         for block in [50, 14, 1, 256] {
             problem.block = block
             let got = problem.run(isa).out
-            for i in 0..<8 {
-                for j in 0..<70 {
-                    var total: Float?
-                    for begin in stride(from: 0, to: 50, by: block) {
-                        var chain: Float = 0
-                        for l in begin..<min(begin + block, 50) {
-                            let (a, b) = (problem.x[i * 50 + l], problem.w[l * 70 + j])
-                            chain = isa.name == "portable" ? chain + a * b : chain.addingProduct(a, b)
-                        }
-                        total = total.map { $0 + chain } ?? chain
-                    }
-                    if got[i * 70 + j] != total { Issue.record("block \(block) at \(i), \(j)") }
-                }
+            for j in 0..<70 {
+                let column = (0..<50).map { problem.w[$0 * 70 + j] }
+                let expected = (0..<8).map { isa.arithmetic.blocks(problem.x.row($0, width: 50), column, of: block) }
+                expectSameBits((0..<8).map { got[$0 * 70 + j] }, expected, "block \(block), column \(j)")
             }
         }
     }

@@ -51,6 +51,19 @@ import Testing
         }
     }
 
+    @Test(arguments: ISA.runnable, [1, 15, 16, 17, 200])
+    func theOrderIsTheContracts(isa: ISA, width: Int) {
+        var random = SeededRandom(13)
+        let x = random.floats(width), sum = isa.arithmetic
+        for (kind, mean) in [(LENS_NORM_LAYER, sum.lanes(x) / Float(width)), (LENS_NORM_RMS, 0)] {
+            let centred = x.map { $0 - mean }
+            let scale = (sum.lanes(centred, squares: true) / Float(width) + 1e-5).squareRoot()
+            let inverse = 1 / scale, got = run(isa, kind, x, rows: 1)
+            expectSameBits(got.scale, [scale])
+            expectSameBits(got.out, centred.map { $0 * inverse })
+        }
+    }
+
     @Test(arguments: ISA.runnable)
     func aGivenScaleIsUsed(isa: ISA) {
         var random = SeededRandom(6)

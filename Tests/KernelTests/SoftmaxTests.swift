@@ -67,6 +67,15 @@ import Testing
         }
     }
 
+    @Test(arguments: ISA.runnable, [1, 15, 16, 17, 200])
+    func theOrderIsTheContracts(isa: ISA, n: Int) {
+        var random = SeededRandom(12)
+        let x = random.floats(n, scale: 5), largest = x.max()!
+        let e = isa.exp(x.map { $0 - largest })
+        let inverse = 1 / isa.arithmetic.lanes(e)
+        expectSameBits(softmax(isa, x), e.map { $0 * inverse })
+    }
+
     @Test(arguments: ISA.runnable)
     func inPlaceAndEmpty(isa: ISA) {
         var random = SeededRandom(1)
