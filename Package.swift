@@ -43,7 +43,9 @@ let package = Package(
         ]),
 
         // Double-precision references, comparisons that reject NaN first, tiny models, golden files.
-        .target(name: "LensTestSupport", dependencies: ["LensFiles"], path: "Tests/LensTestSupport"),
+        // Optimised in debug builds too: the references are the slow part of a test run.
+        .target(name: "LensTestSupport", dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel"],
+                path: "Tests/LensTestSupport", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
         .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),

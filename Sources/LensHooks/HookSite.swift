@@ -160,10 +160,14 @@ public struct HookPoint: Sendable, Hashable {
         self.layer = layer
     }
 
+    /// Layers that a name, which may come from a file, can count.
+    private static let mostLayers = 1 << 30
+
     /// The point of a full name; nil if no site has it.
     public init?(name: String) {
         let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
         let layer = parts.count == 3 && parts[0] == "blocks" ? Int(parts[1]) : nil
+        guard (0..<Self.mostLayers).contains(layer ?? 0) else { return nil }
         guard let site = HookSite(rawValue: layer == nil ? name : "blocks.{i}.\(parts[2])"), site.isInBlock == (layer != nil),
               site.name(layer: layer) == name else { return nil }
         self.init(site, layer: layer)

@@ -11,8 +11,27 @@ struct WeightLoader {
     let architecture: Architecture
     let config: ModelConfig
     let tensors: any TensorSource
-    /// Bytes read at a time.
-    private static let chunkBytes = 4 << 20
+    private let buffer = ChunkBuffer()
+
+    init(architecture: Architecture, config: ModelConfig, tensors: any TensorSource) {
+        self.architecture = architecture
+        self.config = config
+        self.tensors = tensors
+    }
+
+    /// Where chunks of the file pass through. One for the whole load: freeing one after each tensor would leave holes
+    /// between the weights.
+    private final class ChunkBuffer {
+        private(set) var bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 64)
+
+        func grow(to count: Int) {
+            guard count > bytes.count else { return }
+            bytes.deallocate()
+            bytes = .allocate(byteCount: count, alignment: 64)
+        }
+
+        deinit { bytes.deallocate() }
+    }
 
     /// - Throws: `LensError(.weights)`.
     func load() throws -> Parameters {
@@ -112,12 +131,11 @@ struct WeightLoader {
                               _ body: (Range<Int>, UnsafeRawPointer) throws -> Void) throws {
         let rowBytes = width * element.byteCount
         guard rowBytes > 0, !range.isEmpty else { return }
-        let step = max(1, min(range.count, Self.chunkBytes / rowBytes))
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: step * rowBytes, alignment: 64)
-        defer { buffer.deallocate() }
+        buffer.grow(to: rowBytes)
+        let step = min(range.count, buffer.bytes.count / rowBytes)
         for start in stride(from: range.lowerBound, to: range.upperBound, by: step) {
             let chunk = start..<min(start + step, range.upperBound)
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<(chunk.count * rowBytes)])
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(chunk.count * rowBytes)])
             try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
             guard let base = bytes.baseAddress else { return }
             try body(chunk, UnsafeRawPointer(base))
