@@ -7,8 +7,8 @@ help:
 	@echo 'make demo     install what is missing, build in release, and run tlens on a tiny random GPT-2'
 	@echo 'make test     install what is missing, then everything that continuous integration runs'
 	@echo 'make build    install what is missing, and build .build/release/tlens'
-	@echo 'make bench    measure this package beside its Python peers (bench/README.md says what that needs)'
-	@echo 'make parity   compare one run of MODEL with TransformerLens and Hugging Face (needs Python)'
+	@echo 'make bench    time the kernels; with MODEL=FOLDER, whole passes beside Python peers (bench/python/README.md)'
+	@echo 'make parity   compare a run, of MODEL=FOLDER or a tiny one, with TransformerLens and Hugging Face (needs Python)'
 	@echo 'make clean    remove what was built'
 
 build:
@@ -20,19 +20,22 @@ demo: build
 test:
 	@scripts/test.sh
 
+# make bench [MODEL=FOLDER] [PYTHON=.venv/bin/python]: with a MODEL, beside TransformerLens and Hugging Face.
+PYTHON ?= python3
 bench:
 	@scripts/install-packages.sh
-	swift run -c release --package-path bench lens-bench
+	swift build -c release --package-path bench
+	bench/.build/release/lens-bench products
+	$(if $(MODEL),$(PYTHON) bench/python/compare.py $(MODEL))
 
-# make parity MODEL=FOLDER [TOKENS=1,2,3] [PYTHON=.venv/bin/python]
-MODEL ?= demo/tiny-gpt2
+# make parity [MODEL=FOLDER] [TOKENS=1,2,3] [PYTHON=.venv/bin/python]
 TOKENS ?= 1,2,3,4,5,6,7,8
-PYTHON ?= python3
+parity: model = $(or $(MODEL),demo/tiny-gpt2)
 parity: build
-	@test -e $(MODEL)/config.json || { mkdir -p $(MODEL) && .build/release/make-tiny-model $(MODEL); }
 	@mkdir -p demo
-	.build/release/tlens run $(MODEL) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors > demo/parity.txt
-	$(PYTHON) bench/python/parity.py $(MODEL) demo/parity.safetensors
+	$(if $(MODEL),,.build/release/make-tiny-model $(model))
+	.build/release/tlens run $(model) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors
+	$(PYTHON) bench/python/parity.py $(model) demo/parity.safetensors
 
 clean:
 	rm -rf .build demo

@@ -39,13 +39,13 @@ func say(_ text: String, terminator: String = "\n") throws {
     }
 }
 
-/// A line on stderr that comes and goes; only on a terminal.
+/// A line on stderr that comes and goes; only on a terminal. It is cut, because one that wraps cannot be taken back.
 struct Progress {
     private let isShown: Bool
 
     init(_ output: OutputOptions) { isShown = !output.quiet && !output.json && isatty(2) == 1 }
 
-    func show(_ text: String) { if isShown { writeToStandardError("\r\u{1B}[2K\(text)") } }
+    func show(_ text: String) { if isShown { writeToStandardError("\r\u{1B}[2K\(escaped(text).prefix(70))") } }
 
     func clear() { if isShown { writeToStandardError("\r\u{1B}[2K") } }
 
