@@ -1,7 +1,7 @@
 # Entry points. `make help` lists them; what they do is in scripts/.
 
 SHELL := /bin/sh
-.PHONY: help build demo test bench parity clean
+.PHONY: help build demo test bench parity sanitize fuzz clean
 
 help:
 	@echo 'make demo     install what is missing, build in release, and run tlens on a tiny random GPT-2'
@@ -9,6 +9,8 @@ help:
 	@echo 'make build    install what is missing, and build .build/release/tlens'
 	@echo 'make bench    time the kernels; with MODEL=FOLDER, whole passes beside Python peers (bench/python/README.md)'
 	@echo 'make parity   compare a run, of MODEL=FOLDER or a tiny one, with TransformerLens and Hugging Face (needs Python)'
+	@echo 'make sanitize the tests under the address and the thread sanitizer'
+	@echo 'make fuzz     damaged files, ROUNDS of them for each format (20000)'
 	@echo 'make clean    remove what was built'
 
 build:
@@ -37,5 +39,12 @@ parity: build
 	.build/release/tlens run $(model) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors
 	$(PYTHON) bench/python/parity.py $(model) demo/parity.safetensors
 
+sanitize:
+	@scripts/sanitize.sh
+
+ROUNDS ?= 20000
+fuzz:
+	@scripts/fuzz.sh $(ROUNDS)
+
 clean:
-	rm -rf .build demo
+	rm -rf .build .build-asan .build-tsan bench/.build demo
