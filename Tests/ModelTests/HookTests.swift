@@ -73,7 +73,9 @@ import TransformerLens
             }
         }
         expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "hook_embed", posSlice: .at(6))) }
-        expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "hook_embed", posSlice: .range(0..<7))) }
+        for wrong: TensorIndex in [.range(0..<7), .at(-7), .at(Int.max), .at(Int.min), .from(7)] {
+            expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "hook_embed", posSlice: wrong)) }
+        }
     }
 
     @Test func theBatchAxisIsDropped() throws {

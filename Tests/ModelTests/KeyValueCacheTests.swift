@@ -121,6 +121,12 @@ import TransformerLens
         var rest: Transformer.Output?
         for (range, real) in [(0..<2, [[0, 0], [1, 1]]), (2..<5, [[0, 0, 0], [1, 1, 1]]), (5..<9, [[0, 1, 1, 1], [1, 1, 1, 1]])] {
             let part = try IntTensor(rows: tokens.rows.map { Array($0[range]) })
+            // A pass that fails settles nothing either.
+            #expect(throws: Stop.self) {
+                let hook = Hook.read("blocks.1.attn.hook_z") { _, _ in throw Stop() }
+                let ones = try IntTensor(Array(repeating: 1, count: 2 * range.count), shape: [2, range.count])
+                _ = try model.run(.tokens(part), .init(hooks: [hook], attentionMask: ones), keyValues: &keyValues)
+            }
             rest = try model.run(.tokens(part), .init(attentionMask: IntTensor(rows: real)), keyValues: &keyValues)
         }
         let first = try model.run(.tokens(IntTensor(rows: [Array(tokens.row(0)[6...])]))).logits

@@ -83,6 +83,21 @@ import TransformerLens
         }
     }
 
+    /// Where a head's own input is as it was, the norm's edits still hold.
+    @Test(arguments: ["gpt2-tiny", "llama-grouped", "llama-full", "native-parallel"], ["q", "k", "v"])
+    func editsOfSplitInputsLeaveTheNormsEditsElsewhere(_ name: String, _ letter: String) throws {
+        let model = try LawModels.named(name), (tokens, _) = try input(model)
+        let split = Hook.edit(.names(["blocks.1.hook_\(letter)_input"])) { x, _ in x[.all, 3, 0] = x[.all, 4, 0] }
+        let norm = Hook.edit("blocks.1.ln1.hook_normalized") { x, _ in x[.all, 1] = 0.5 }
+        func projected(_ hooks: [Hook]) throws -> Tensor { try model.run(.tokens(tokens), .init(hooks: hooks, cache: .names([letter]))).cache[letter, 1] }
+        let both = try projected([split, norm]), plain = try projected([])
+        expectSameBits(both[.all, 1], try projected([norm])[.all, 1], "where the norm was edited")
+        expectSameBits(both[.all, 3], try projected([split])[.all, 3], "where the head's input was")
+        expectSameBits(both[.all, 3, 0], plain[.all, 4, 0], "the head sees another position")
+        expectSameBits(both[.all, 3, .from(1)], plain[.all, 3, .from(1)], "other heads do not")
+        expectSameBits(both[.all, .from(4)], plain[.all, .from(4)], "elsewhere")
+    }
+
     @Test(arguments: LawModels.names)
     func onDemandSitesExistOnlyWhenNamed(_ name: String) throws {
         let model = try LawModels.named(name)

@@ -5,7 +5,7 @@ import LensTestSupport
 import Testing
 import TransformerLens
 
-@Suite(.serialized) struct OneNumberTests {
+@Suite struct OneNumberTests {
     /// Models, with the lengths of the rows that share a batch.
     static let short = LawModels.names.map { ($0, [7, 1, 4, 9]) }
     static let long = LawModels.long.map { ($0, [130, 64, 65, 3, 200]) }
@@ -122,23 +122,6 @@ import TransformerLens
                 }
                 expectSameBits(try view(piece.cache[name], local), try view(activation, real), "\(what), row \(row): \(name)")
             }
-        }
-    }
-
-    @Test(arguments: LawModels.names + LawModels.long)
-    func onAnyNumberOfThreads(_ name: String) throws {
-        let model = try LawModels.named(name), isLong = LawModels.long.contains(name)
-        let tokens = try LawModels.tokens(model, batch: isLong ? 3 : 2, pos: isLong ? 260 : 11)
-        defer { Kernels.threads = 0 }
-        var first: Transformer.Output?
-        for threads in [1, 2, 3, 8] {
-            Kernels.threads = threads
-            let output = try model.run(.tokens(tokens), .init(cache: .all))
-            if let first {
-                expectSameBits(output.logits, first.logits, "\(threads) threads: logits")
-                expectSameBits(output.cache, first.cache, "\(threads) threads")
-            }
-            first = first ?? output
         }
     }
 

@@ -45,6 +45,11 @@ import TransformerLens
         expectError(.usage, "unknown kind", ".safetensors or .npz") {
             try saveRun(tokens: nil, logits: nil, cache: ActivationCache(nLayers: 1), to: "run.txt")
         }
+        for wrong: Float in [.nan, .infinity, 0.5, 1e30] {
+            var cache = ActivationCache(nLayers: 1)
+            cache.store("hook_tokens", Tensor(wrong))
+            expectError(.usage, "not a token") { try saveRun(tokens: nil, logits: nil, cache: cache, to: "run.npz") }
+        }
         expectError(.file, "/nowhere/run.npz") { try saveRun(tokens: nil, logits: nil, cache: ActivationCache(nLayers: 1), to: "/nowhere/run.npz") }
         expectError(.file) { try ActivationCache(contentsOf: "/nowhere/run.npz") }
     }

@@ -99,10 +99,12 @@ static void compute_scores(tile *t) {
   const lens_attention_args *a = t->args;
   const float *q = a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
   const span all = all_pages(t);
+  int64_t end = 0; // of the last slot any row sees; whole vectors past it are left out
+  for (int64_t r = 0; r < t->rows; r++) end = lens_max(end, t->range[r].end);
   for (int64_t slot = all.begin; slot < all.end; slot += LENS_PAGE)
-    t->isa->product(t->rows, LENS_PAGE / LENS_LANES, q, a->heads * a->d_head, a->d_head,
-                    page_at(t, slot) + kv_head(t) * a->d_head * LENS_PAGE, LENS_PAGE, t->scores + slot, t->slots,
-                    LENS_CHAIN_START);
+    t->isa->product(t->rows, lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - slot, LENS_LANES)), q,
+                    a->heads * a->d_head, a->d_head, page_at(t, slot) + kv_head(t) * a->d_head * LENS_PAGE, LENS_PAGE,
+                    t->scores + slot, t->slots, LENS_CHAIN_START);
 
   for (int64_t r = 0; r < t->rows; r++) {
     float *row = t->scores + r * t->slots;
@@ -111,7 +113,7 @@ static void compute_scores(tile *t) {
     const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
                                   .alibi = a->alibi ? a->alibi + t->head : NULL,
                                   .distance = pages.begin - t->shift - position};
-    t->isa->score_row(&step, pages.end - pages.begin, row + pages.begin);
+    t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
     for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
     for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;
     if (!a->key_mask) continue;

@@ -1,9 +1,12 @@
 // linear.c: lens_linear split into tasks of one panel times one chunk of rows.
 //
-// The split decides only who computes an element, never how. Chunks of one panel follow each other, so a thread finds
-// the panel in its cache for all but the first.
+// The split decides only who computes an element, never how. Panels go in groups that fit the level-2 cache; inside a
+// group each chunk of rows passes over all its panels before the next chunk comes, so both are found in cache.
 #include "lens_isa.h"
 #include "lens_parallel.h"
+
+/// Weights a thread keeps in its level-2 cache, with room beside them for a chunk of x.
+#define GROUP_BYTES (512 * 1024)
 
 void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin,
                  int64_t n_end, int64_t block, const float *x, int64_t ld_x, const float *packed, float *out,
@@ -22,11 +25,14 @@ void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k
   // Chunks are whole tiles, nearly equal, and enough of them that each thread has a task or two.
   const int64_t least = lens_ceil_div(m, LENS_ROW_CHUNK / isa->tile_rows * isa->tile_rows);
   const int64_t chunks = lens_min(tiles, lens_max(least, lens_ceil_div(threads > 1 ? 2 * threads : 1, panels)));
+  const int64_t panel_bytes = LENS_PANEL * (int64_t)sizeof(float) * lens_max(1, k_end - k_begin);
+  const int64_t group = lens_max(1, lens_min(panels, GROUP_BYTES / panel_bytes));
   LENS_PARALLEL_FOR(threads)
   for (int64_t task = 0; task < panels * chunks; task++) {
-    const int64_t chunk = task % chunks;
+    const int64_t first = task / (group * chunks) * group, size = lens_min(group, panels - first);
+    const int64_t within = task - first * chunks, chunk = within / size, panel = first + within % size;
     const int64_t row = tiles * chunk / chunks * isa->tile_rows;
     const int64_t row_end = lens_min(m, tiles * (chunk + 1) / chunks * isa->tile_rows);
-    isa->linear_panel(&call, row, row_end - row, first_panel + task / chunks);
+    isa->linear_panel(&call, row, row_end - row, first_panel + panel);
   }
 }

@@ -31,21 +31,29 @@ static inline float load_element(const char *p, lens_dtype dtype) {
   return 0.0f;
 }
 
-/// `count` elements `stride` bytes apart to dst[i * step]. The switch is outside the loop, as the dtype is constant.
+/// `count` elements `stride` bytes apart to dst[i * step]. Inlined with a constant dtype, and constant strides where
+/// they are the usual ones, so that the usual loops vectorise.
+static inline __attribute__((always_inline)) void load_loop(const char *p, lens_dtype dtype, int64_t stride,
+                                                            int64_t count, float *dst, int64_t step) {
+  for (int64_t i = 0; i < count; i++) dst[i * step] = load_element(p + i * stride, dtype);
+}
+
+static inline __attribute__((always_inline)) void load_dtype(const char *p, lens_dtype dtype, int64_t stride,
+                                                             int64_t count, float *dst, int64_t step) {
+  const int64_t size = dtype == LENS_F32 ? 4 : dtype == LENS_F64 ? 8 : 2;
+  if (stride == size && step == 1) {
+    load_loop(p, dtype, size, count, dst, 1);
+  } else {
+    load_loop(p, dtype, stride, count, dst, step);
+  }
+}
+
 static void load_run(const char *p, lens_dtype dtype, int64_t stride, int64_t count, float *dst, int64_t step) {
   switch (dtype) {
-  case LENS_F32:
-    for (int64_t i = 0; i < count; i++) dst[i * step] = load_element(p + i * stride, LENS_F32);
-    break;
-  case LENS_F16:
-    for (int64_t i = 0; i < count; i++) dst[i * step] = load_element(p + i * stride, LENS_F16);
-    break;
-  case LENS_BF16:
-    for (int64_t i = 0; i < count; i++) dst[i * step] = load_element(p + i * stride, LENS_BF16);
-    break;
-  case LENS_F64:
-    for (int64_t i = 0; i < count; i++) dst[i * step] = load_element(p + i * stride, LENS_F64);
-    break;
+  case LENS_F32: load_dtype(p, LENS_F32, stride, count, dst, step); break;
+  case LENS_F16: load_dtype(p, LENS_F16, stride, count, dst, step); break;
+  case LENS_BF16: load_dtype(p, LENS_BF16, stride, count, dst, step); break;
+  case LENS_F64: load_dtype(p, LENS_F64, stride, count, dst, step); break;
   }
 }
 

