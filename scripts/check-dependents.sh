@@ -1,11 +1,22 @@
 #!/bin/sh
-# Builds a package that depends on this one (Tests/dependent), and in it the README's Swift example exactly as it stands
-# there; runs both on a tiny GPT-2 in a hub cache of its own, and checks what they print. Needs the debug build.
+# What a stranger does first. Runs the README's commands as they stand there and compares what they print; builds a package
+# that depends on this one (Tests/dependent), and in it the README's Swift example as it stands there; runs both on a tiny
+# GPT-2 in a hub cache of its own, and checks what they print. Needs the debug build.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "check-dependents: $1" >&2; exit 1; }
+
+# The block of commands in the README, and the same commands with what they print now.
+mkdir -p demo
+.build/debug/make-tiny-model demo/tiny-gpt2
+awk '/^```console$/ { inside = 1; next } /^```$/ && inside { exit } inside' README.md > "$work/written"
+grep '^\$ ' "$work/written" | while IFS= read -r line; do
+    printf '%s\n' "$line"
+    eval "$(printf '%s' "${line#??}" | sed 's|^\.build/release/|.build/debug/|')" < /dev/null 2>&1 || true
+done > "$work/printed"
+[ -s "$work/printed" ] && diff -u "$work/written" "$work/printed" >&2 || fail "README.md does not show what its commands print"
 
 # The first block of Swift in the README.
 example=Tests/dependent/Sources/readme/main.swift
@@ -32,4 +43,4 @@ for line in 'logits [1, 3, 338]' 'pattern [1, 4, 3, 3]' 'residual stream [1, 3, 
     grep -qxF "$line" "$work/out" || { cat "$work/out" >&2; fail "the README's example does not print '$line'"; }
 done
 grep -q '^The Eiffel Tower is in' "$work/out" || { cat "$work/out" >&2; fail "the README's example generates nothing"; }
-echo "a dependent package and the README's example build, run and print what they should"
+echo "the README's commands, a dependent package and the README's example build, run and print what they should"
