@@ -28,7 +28,8 @@ import TransformerLens
         let model = try LawModels.named(name), tokens = try tokens(model)
         for site in model.config.hookNames {
             for change: (inout Tensor) throws -> Void in [{ $0 = try $0.at(0) }, { $0 = Tensor(0) }, { $0 = try $0.reshaped([-1]) }] {
-                expectError(.shape, "changed the shape", site) { try model.run(.tokens(tokens), .init(hooks: [.edit(.names([site])) { x, _ in try change(&x) }])) }
+                let hook = Hook.edit(.names([site])) { x, _ in try change(&x) }
+                expectError(.shape, "changed the shape", site) { try model.run(.tokens(tokens), .init(hooks: [hook])) }
             }
         }
     }
@@ -124,7 +125,8 @@ import TransformerLens
     @Test(arguments: Transformer.ReturnType.allCases)
     func returnsWhatWasAskedFor(_ type: Transformer.ReturnType) throws {
         let model = try LawModels.named("gpt2-tiny"), tokens = try tokens(model)
-        let output = try model.run(.tokens(tokens), .init(cache: "hook_embed", returnType: type)), both = try model.run(.tokens(tokens), .init(returnType: .both))
+        let output = try model.run(.tokens(tokens), .init(cache: "hook_embed", returnType: type))
+        let both = try model.run(.tokens(tokens), .init(returnType: .both))
         #expect((output.logits != nil) == (type == .logits || type == .both))
         #expect((output.loss != nil) == (type == .loss || type == .both))
         #expect(output.residual == nil && output.cache.count == 1)

@@ -77,7 +77,8 @@ import TransformerLens
     }
 
     /// One pass against chunks over a key-value cache; chunks of 1 are decoding.
-    @Test(arguments: LawModels.causal.map { ($0, [[1], [2, 3], [5, 1, 1]], [0, 2]) } + LawModels.long.map { ($0, [[1], [64], [50, 1, 70], [63, 2]], [0, 3, 70]) })
+    @Test(arguments: LawModels.causal.map { ($0, [[1], [2, 3], [5, 1, 1]], [0, 2]) }
+          + LawModels.long.map { ($0, [[1], [64], [50, 1, 70], [63, 2]], [0, 3, 70]) })
     func inChunks(_ model: (name: String, chunkings: [[Int]], paddings: [Int])) throws {
         let transformer = try LawModels.named(model.name), pos = LawModels.long.contains(model.name) ? 140 : 9
         let tokens = try LawModels.tokens(transformer, batch: 2, pos: pos)

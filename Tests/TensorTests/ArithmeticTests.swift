@@ -85,7 +85,8 @@ import Testing
         #expect(abs(loss[0] + logs[2]) < 1e-6 && abs(loss[1] + logs[3]) < 1e-6)
         expectElements(try counting(3, 2).gatherRows([2, 0, 2]), [4, 5, 0, 1, 4, 5], shape: [3, 2])
         expectElements(try counting(3, 2).gatherRows([]), [], shape: [0, 2])
-        let (out, linear) = try counting(1, 2, 3).summedParts(bias: Tensor([1, 1, 1], shape: [3]), residual: Tensor([[10, 20, 30]].flatMap(\.self), shape: [1, 3]), keepsLinear: true)
+        let residual = try Tensor([10, 20, 30], shape: [1, 3])
+        let (out, linear) = try counting(1, 2, 3).summedParts(bias: Tensor([1, 1, 1], shape: [3]), residual: residual, keepsLinear: true)
         expectElements(out, [14, 26, 38], shape: [1, 3])
         expectElements(try #require(linear), [4, 6, 8], shape: [1, 3])
     }

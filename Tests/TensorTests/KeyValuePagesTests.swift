@@ -92,7 +92,8 @@ import Testing
         }
         expectError { try attention(spec, from: .pattern(Tensor(zeros: [2, 4, 1, 4])), over: held, storing: .z) }
         expectError { try attention(spec, from: .queries(Tensor(zeros: [2, 1, 4, 5])), over: held, keyMask: [1, 1], storing: .z) }
-        expectError { try attention(AttentionSpec(heads: 4, kvHeads: 4, dHead: 5, scoreScale: 1), from: .queries(Tensor(zeros: [2, 1, 4, 5])), over: held, storing: .z) }
+        let ungrouped = AttentionSpec(heads: 4, kvHeads: 4, dHead: 5, scoreScale: 1)
+        expectError { try attention(ungrouped, from: .queries(Tensor(zeros: [2, 1, 4, 5])), over: held, storing: .z) }
     }
 
     /// Attention in the two cuts that edits make gives the bits of the uncut one.

@@ -12,7 +12,8 @@ import Testing
     func comesBack(_ rows: Int, _ columns: Int) throws {
         let tensor = try randomTensor([rows, columns], seed: 1), packed = try PackedMatrix(tensor)
         expectSameBits(try packed.unpacked(), tensor, "whole")
-        expectSameBits(try PackedMatrix(randomTensor([columns, rows], seed: 2).permuted(1, 0)).unpacked(), try randomTensor([columns, rows], seed: 2).permuted(1, 0), "from a view")
+        let turned = try randomTensor([columns, rows], seed: 2).permuted(1, 0)
+        expectSameBits(try PackedMatrix(turned).unpacked(), turned, "from a view")
         guard rows > 2, columns > 2 else { return }
         expectSameBits(try packed.unpacked(rows: 1..<rows, columns: 1..<columns - 1), try tensor.at(.from(1), .range(1..<columns - 1)), "a block")
         expectSameBits(try packed.unpacked(rows: 1..<1), Tensor(zeros: [0, columns]), "nothing")
@@ -20,7 +21,11 @@ import Testing
         for (index, id) in ids.enumerated() { expectSameBits(try packed.gatherColumns(ids).at(.at(index)), try tensor.at(.all, .at(id)), "column \(id)") }
         for (block, range) in [(0..<rows + 1, 0..<1), (-1..<1, 0..<1), (0..<1, 0..<columns + 1), (0..<1, -1..<1)] {
             expectError { try packed.unpacked(rows: block, columns: range) }
-            expectError { try PackedMatrix(rows: rows, columns: columns) { try $0.pack(rows: block, columns: range, from: [Float](repeating: 0, count: 1), .float32, rowStride: 0, columnStride: 0) } }
+            expectError {
+                try PackedMatrix(rows: rows, columns: columns) { writer in
+                    try writer.pack(rows: block, columns: range, from: [Float(0)], .float32, rowStride: 0, columnStride: 0)
+                }
+            }
         }
         for id in [-1, columns, Int.max] { expectError { try packed.gatherColumns([id]) } }
     }
@@ -33,7 +38,8 @@ import Testing
             try values.withUnsafeBytes { bytes in
                 let base = try #require(bytes.baseAddress)
                 for (rows, columns) in [(30..<70, 0..<65), (0..<30, 0..<130), (30..<70, 65..<130)] {
-                    try writer.pack(rows: rows, columns: columns, from: base + 4 * (rows.lowerBound * 130 + columns.lowerBound), .float32, rowStride: 130, columnStride: 1)
+                    let block = base + 4 * (rows.lowerBound * 130 + columns.lowerBound)
+                    try writer.pack(rows: rows, columns: columns, from: block, .float32, rowStride: 130, columnStride: 1)
                 }
             }
         }
@@ -58,7 +64,10 @@ import Testing
         let difference = difference(product, try Tensor(expected, shape: [count, columns]), tolerance: Double(rows + 2) * 0x1p-23)
         #expect(difference.problem == nil)
         // One row at a time, and over a strided view, the bits are the same.
-        for row in 0..<count { expectSameBits(try packed.product(x.at(.range(row..<row + 1)), epilogue: Epilogue(bias: bias)).out, try product.at(.range(row..<row + 1)), "row \(row)") }
+        for row in 0..<count {
+            let one = TensorIndex.range(row..<row + 1)
+            expectSameBits(try packed.product(x.at(one), epilogue: Epilogue(bias: bias)).out, try product.at(one), "row \(row)")
+        }
         let strided = try Tensor(x.permuted(1, 0).array, shape: [rows, count]).permuted(1, 0)
         expectSameBits(try packed.product(strided, epilogue: Epilogue(bias: bias)).out, product, "a strided input")
     }

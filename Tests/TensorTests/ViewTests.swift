@@ -135,7 +135,9 @@ import Testing
         expectElements(try Tensor(3).reshaped([1, 1]), [3], shape: [1, 1])
         expectElements(try Tensor(zeros: [0, 3]).reshaped([3, 0]), [], shape: [3, 0])
         expectElements(try Tensor(zeros: [0, 3]).reshaped([-1]), [], shape: [0])
-        for wrong in [[5], [2, 3], [-1, 5], [-1, -1], [-2, -12], [24, 0], [Int.max, Int.max], [-1, Int.max]] { expectError(.shape, "\(wrong)") { try x.reshaped(wrong) } }
+        for wrong in [[5], [2, 3], [-1, 5], [-1, -1], [-2, -12], [24, 0], [Int.max, Int.max], [-1, Int.max]] {
+            expectError(.shape, "\(wrong)") { try x.reshaped(wrong) }
+        }
         expectError { try x.permuted(0, 1) }
         expectError { try x.permuted(0, 1, 1) }
         expectError { try x.permuted(0, 1, 3) }
