@@ -42,6 +42,8 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case posEmbed = "hook_pos_embed"
     case residPre = "blocks.{i}.hook_resid_pre"
     case attnIn = "blocks.{i}.hook_attn_in"
+    // A (position, head) that an edit of these, or of attnIn, changes is normalised by itself: ln1's sites show, and edit,
+    // the shared residual stream, which such a head no longer reads.
     case qInput = "blocks.{i}.hook_q_input"
     case kInput = "blocks.{i}.hook_k_input"
     case vInput = "blocks.{i}.hook_v_input"

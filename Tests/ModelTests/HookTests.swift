@@ -122,6 +122,14 @@ import TransformerLens
 
     // MARK: What is returned
 
+    @Test func unembeddingIsSeenThoughNothingIsReturned() throws {
+        let model = try LawModels.named("gpt2-tiny"), tokens = try tokens(model)
+        let logits = try model.run(.tokens(tokens)).logits
+        let output = try model.run(.tokens(tokens), .init(cache: "unembed.hook_out", returnType: .none))
+        #expect(output.logits == nil && output.loss == nil)
+        expectSameBits(try output.cache["unembed.hook_out"], logits, "unembed.hook_out")
+    }
+
     @Test(arguments: Transformer.ReturnType.allCases)
     func returnsWhatWasAskedFor(_ type: Transformer.ReturnType) throws {
         let model = try LawModels.named("gpt2-tiny"), tokens = try tokens(model)
