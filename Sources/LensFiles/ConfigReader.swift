@@ -48,6 +48,14 @@ public final class ConfigReader {
         try read(key, fallback) { try $0.asString(at: $1) }
     }
 
+    /// A list of strings; nil if absent.
+    public func strings(_ key: String) throws -> [String]? {
+        guard let value = value(key) else { return nil }
+        let strings = value.arrayValue?.map(\.stringValue)
+        guard let strings, !strings.contains(nil) else { throw invalid(key, expected: "a list of strings") }
+        return strings.compactMap(\.self)
+    }
+
     /// A nested object, itself read strictly; nil if absent. Call its `finish` too.
     public func nested(_ key: String) throws -> ConfigReader? {
         try value(key).map { try ConfigReader($0, at: "\(location): \(key)") }

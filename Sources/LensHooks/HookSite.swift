@@ -33,11 +33,17 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case residMid
     /// Every head has its own keys and values.
     case ungroupedHeads
+    /// Token embeddings are normalised.
+    case embedNorm
+    /// Each head's queries and keys are normalised.
+    case qkNorm
 }
 
 /// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer.
 public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case tokens = "hook_tokens"
+    case embedScale = "embed.ln.hook_scale"
+    case embedNormalized = "embed.ln.hook_normalized"
     case embed = "hook_embed"
     case posEmbed = "hook_pos_embed"
     case residPre = "blocks.{i}.hook_resid_pre"
@@ -52,6 +58,10 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case q = "blocks.{i}.attn.hook_q"
     case k = "blocks.{i}.attn.hook_k"
     case v = "blocks.{i}.attn.hook_v"
+    case qNormScale = "blocks.{i}.attn.q_norm.hook_scale"
+    case qNormNormalized = "blocks.{i}.attn.q_norm.hook_normalized"
+    case kNormScale = "blocks.{i}.attn.k_norm.hook_scale"
+    case kNormNormalized = "blocks.{i}.attn.k_norm.hook_normalized"
     case rotQ = "blocks.{i}.attn.hook_rot_q"
     case rotK = "blocks.{i}.attn.hook_rot_k"
     case attnScores = "blocks.{i}.attn.hook_attn_scores"
@@ -96,6 +106,8 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     public var row: Row {
         switch self {
         case .tokens: Row([.batch, .pos], onDemand: true, "the input tokens")
+        case .embedScale: Row([.batch, .pos, .one], needs: [.embedNorm], "what the token embeddings' norm divides by")
+        case .embedNormalized: Row([.batch, .pos, .dModel], needs: [.embedNorm], "token embeddings normalised, before weight and bias")
         case .embed: Row([.batch, .pos, .dModel], "token embeddings")
         case .posEmbed: Row([.batch, .pos, .dModel], needs: [.positionEmbedding], "position embeddings")
         case .residPre: Row([.batch, .pos, .dModel], "residual stream entering the block")
@@ -109,6 +121,10 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .q: Row([.batch, .pos, .head, .dHead], "queries, before rotation")
         case .k: Row([.batch, .pos, .kvHead, .dHead], "keys of the new positions, before rotation")
         case .v: Row([.batch, .pos, .kvHead, .dHead], "values of the new positions")
+        case .qNormScale: Row([.batch, .pos, .head, .one], needs: [.qkNorm], "what the queries' norm divides by, head by head")
+        case .qNormNormalized: Row([.batch, .pos, .head, .dHead], needs: [.qkNorm], "queries normalised, before the norm's weight")
+        case .kNormScale: Row([.batch, .pos, .kvHead, .one], needs: [.qkNorm], "what the keys' norm divides by, head by head")
+        case .kNormNormalized: Row([.batch, .pos, .kvHead, .dHead], needs: [.qkNorm], "keys normalised, before the norm's weight")
         case .rotQ: Row([.batch, .pos, .head, .dHead], needs: [.rotary], "rotated queries")
         case .rotK: Row([.batch, .keyPos, .kvHead, .dHead], needs: [.rotary], "rotated keys, cached ones included")
         case .attnScores: Row([.batch, .head, .pos, .keyPos], "attention scores, scaled and masked (-inf)")

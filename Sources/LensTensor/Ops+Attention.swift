@@ -13,18 +13,21 @@ public struct AttentionSpec: Sendable, Hashable {
     public var scoreScale: Float
     /// c·tanh(score / c) where given.
     public var softcap: Float?
+    /// A slope for each head: slope · (key position - query position) is added to scores, where given.
+    public var alibi: [Float]?
     /// Whether a query sees only positions up to its own.
     public var causal: Bool
     /// A query at p sees positions after p - window, where given.
     public var window: Int?
 
-    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, causal: Bool = true,
-                window: Int? = nil) {
+    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil,
+                causal: Bool = true, window: Int? = nil) {
         self.heads = heads
         self.kvHeads = kvHeads
         self.dHead = dHead
         self.scoreScale = scoreScale
         self.softcap = softcap
+        self.alibi = alibi
         self.causal = causal
         self.window = window
     }
@@ -79,7 +82,9 @@ public func attention(_ spec: AttentionSpec, from source: AttentionSource, over 
         guard shape == [batch, spec.heads, queries, keys] else { throw mismatch("[\(batch), \(spec.heads), pos, \(keys)]", shape) }
     }
     guard pages.kvHeads == spec.kvHeads, pages.dHead == spec.dHead, spec.kvHeads > 0, spec.heads % spec.kvHeads == 0,
-          keyMask.map({ $0.count == batch * keys }) ?? true else { throw mismatch("keys of \(spec.kvHeads) heads", shape) }
+          keyMask.map({ $0.count == batch * keys }) ?? true, spec.alibi.map({ $0.count == spec.heads }) ?? true else {
+        throw mismatch("keys of \(spec.kvHeads) heads, slopes of \(spec.heads)", shape)
+    }
     let square = [batch, spec.heads, queries, keys]
     let result = AttentionResult(scores: outputs.contains(.scores) ? try Tensor(uninitialized: square) : nil,
                                  pattern: outputs.contains(.pattern) ? try Tensor(uninitialized: square) : nil,
@@ -124,10 +129,13 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
             pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in
                 first.withUnsafeBufferPointer { firstBuffer in
                     (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
-                        args.pages = UnsafePointer(readable)
-                        args.first = firstBuffer.baseAddress
-                        args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
-                        withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                        (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
+                            args.pages = UnsafePointer(readable)
+                            args.first = firstBuffer.baseAddress
+                            args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
+                            args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
+                            withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                        }
                     }
                 }
             }

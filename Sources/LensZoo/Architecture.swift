@@ -24,7 +24,9 @@ public struct Architecture: Sendable {
     let ignoredTensors: [String]
 
     /// Every family. The only list.
-    public static let all: [Architecture] = [.gpt2, .llama]
+    public static let all: [Architecture] = [
+        .gpt2, .gptJ, .gptNeoX, .llama, .mistral, .phi, .phi3, .qwen2, .qwen3,
+    ]
 
     /// The family of a `config.json`.
     /// - Throws: `LensError(.config)` naming the families there are.

@@ -19,11 +19,14 @@ extension ConfigReader {
     }
 
     /// Rotary embedding, in the old spelling (`rope_theta`, `rope_scaling`) or the new (`rope_parameters`).
-    /// - Parameter dim: channels that turn, before `partial_rotary_factor`.
+    /// - Parameters:
+    ///   - dim: channels that turn, before the factor.
+    ///   - baseKey, factorKey: what older files of the family call them.
+    ///   - defaultFactor: the part of `dim` that turns where no file says.
     /// - Throws: `LensError(.config)` for an unknown kind of scaling or a missing factor.
-    func rotary(dim: Int) throws -> Rotary {
-        let topBase = try value("rope_theta")?.asDouble(at: "\(location): rope_theta")
-        let topFactor = try double("partial_rotary_factor", default: 1)
+    func rotary(dim: Int, baseKey: String = "rope_theta", factorKey: String = "partial_rotary_factor", defaultFactor: Double = 1) throws -> Rotary {
+        let topBase = try value(baseKey)?.asDouble(at: "\(location): \(baseKey)")
+        let topFactor = try double(factorKey, default: defaultFactor)
         let old = try nested("rope_scaling"), new = try nested("rope_parameters")
         guard let details = new ?? old else {
             return Rotary(dim: try rotaryDim(dim, topFactor), base: topBase ?? 10_000)

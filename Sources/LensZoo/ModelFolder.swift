@@ -36,6 +36,11 @@ public struct ModelFolder: Sendable {
         return try Transformer(config: config, parameters: WeightLoader(architecture: architecture, config: config, tensors: tensors).load())
     }
 
+    /// The parameters that the family's weight map fills, once for each rule; none for a model under TransformerLens' names.
+    package var filledParameters: [String] {
+        architecture?.weights(config).flatMap { $0.expanded(layers: config.nLayers) }.map(\.parameter) ?? []
+    }
+
     private static func openWeights(_ path: String) throws -> any TensorSource {
         for name in ["model.safetensors", "model.safetensors.index.json"] where fileExists("\(path)/\(name)") {
             return try openTensors(at: "\(path)/\(name)")

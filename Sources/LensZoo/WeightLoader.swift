@@ -45,7 +45,7 @@ struct WeightLoader {
                 throw LensError(.weights, "weight map names an unknown parameter", at: rule.parameter)
             }
             guard let name = stored(rule.source) else {
-                if spec.isOptional { continue }
+                if spec.isOptional && !rule.isRequired { continue }
                 throw LensError(.weights, "missing tensor", at: tensors.location, expected: "\(architecture.prefixes[0])\(rule.source)",
                                 advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
@@ -79,29 +79,35 @@ struct WeightLoader {
         let entry = try tensors.requireEntry(name)
         let element = try element(of: entry)
         guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, spec)) }
-        let stored = rule.form == .linear ? [columns * rule.outputs.parts, rows] : [rows, columns * rule.outputs.parts]
+        let total = rule.outputs.total(for: columns)
+        let stored = rule.form == .linear ? [total, rows] : [rows, total]
         guard entry.shape == stored else { throw misshapen(name, stored, entry.shape) }
-        let outputs = rule.outputs.range(of: columns * rule.outputs.parts)
         return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
-            try rule.form == .linear ? packLinear(entry, element, rows, outputs, writer) : packConv1D(entry, element, rows, outputs, writer)
+            var column = 0
+            for outputs in rule.outputs.ranges(for: columns) {
+                try rule.form == .linear ? packLinear(entry, element, rows, outputs, to: column, writer)
+                    : packConv1D(entry, element, rows, outputs, to: column, writer)
+                column += outputs.count
+            }
         })
     }
 
-    /// `[out, in]`: a chunk of outputs at a time.
-    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>,
+    /// `[out, in]`: a chunk of outputs at a time, to the columns from `column` on.
+    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
                             _ writer: PackedMatrix.Writer) throws {
+        let shift = column - outputs.lowerBound
         try forEachChunk(of: entry, element, outputs, width: rows) { chunk, bytes in
-            let columns = chunk.lowerBound - outputs.lowerBound..<chunk.upperBound - outputs.lowerBound
-            try writer.pack(rows: 0..<rows, columns: columns, from: bytes, element, rowStride: 1, columnStride: rows)
+            try writer.pack(rows: 0..<rows, columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: bytes, element,
+                            rowStride: 1, columnStride: rows)
         }
     }
 
-    /// `[in, out]`: a chunk of inputs at a time.
-    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>,
+    /// `[in, out]`: a chunk of inputs at a time, to the columns from `column` on.
+    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
                             _ writer: PackedMatrix.Writer) throws {
         let width = entry.shape[1]
         try forEachChunk(of: entry, element, 0..<rows, width: width) { chunk, bytes in
-            try writer.pack(rows: chunk, columns: 0..<outputs.count, from: bytes + outputs.lowerBound * element.byteCount, element,
+            try writer.pack(rows: chunk, columns: column..<column + outputs.count, from: bytes + outputs.lowerBound * element.byteCount, element,
                             rowStride: width, columnStride: 1)
         }
     }
@@ -111,16 +117,17 @@ struct WeightLoader {
         let count = spec.shape.reduce(1, *)
         // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
         let isTable = spec.shape.count == 2 && rule.parameter.contains("embed.")
-        guard entry.elementCount == count * rule.outputs.parts, !isTable || entry.shape == spec.shape,
-              isTable || entry.shape.count == 1 else {
-            throw misshapen(entry.name, isTable ? spec.shape : [count * rule.outputs.parts], entry.shape)
-        }
+        let total = rule.outputs.total(for: count)
+        let stored = isTable ? [total / spec.shape[1], spec.shape[1]] : [total]
+        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
         var values = Tensor(zeros: spec.shape)
-        let outputs = rule.outputs.range(of: entry.elementCount)
         try values.withUnsafeMutableElements { destination in
-            guard let base = destination.baseAddress else { return }
-            try forEachChunk(of: entry, element, outputs, width: 1) { chunk, bytes in
-                convert(bytes, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+            guard var base = destination.baseAddress else { return }
+            for outputs in rule.outputs.ranges(for: count) {
+                try forEachChunk(of: entry, element, outputs, width: 1) { chunk, bytes in
+                    convert(bytes, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+                }
+                base += outputs.count
             }
         }
         return values

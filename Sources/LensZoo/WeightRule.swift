@@ -9,6 +9,8 @@ struct WeightRule: Sendable {
     let source: String
     let form: Form
     let outputs: Outputs
+    /// The tensor must be there, though models of other families leave the parameter out.
+    var isRequired = false
 
     /// How the tensor lies in the file.
     enum Form: Sendable {
@@ -25,17 +27,31 @@ struct WeightRule: Sendable {
         case all
         /// The `part`-th of `of` equal parts.
         case part(Int, of: Int)
+        /// These outputs out of `of`.
+        case span(Range<Int>, of: Int)
+        /// `width` outputs from `offset` on in every `every`: heads whose queries, keys and values lie side by side.
+        case groups(offset: Int, width: Int, every: Int)
 
-        /// The range of outputs out of `count`.
-        func range(of count: Int) -> Range<Int> {
+        /// The tensor's outputs, where the parameter has `count`.
+        func total(for count: Int) -> Int {
             switch self {
-            case .all: return 0..<count
-            case .part(let part, let parts): return count / parts * part..<count / parts * (part + 1)
+            case .all: return count
+            case .part(_, let parts): return count * parts
+            case .span(_, let total): return total
+            case .groups(_, let width, let every): return count / width * every
             }
         }
 
-        /// Equal parts the tensor is made of.
-        var parts: Int { if case .part(_, let parts) = self { return parts } else { return 1 } }
+        /// Where the parameter's `count` outputs lie in the tensor, in order.
+        func ranges(for count: Int) -> [Range<Int>] {
+            switch self {
+            case .all: return [0..<count]
+            case .part(let part, _): return [part * count..<(part + 1) * count]
+            case .span(let range, _): return [range]
+            case .groups(let offset, let width, let every):
+                return (0..<count / width).map { every * $0 + offset..<every * $0 + offset + width }
+            }
+        }
     }
 
     static func plain(_ parameter: String, from source: String, _ outputs: Outputs = .all) -> WeightRule {
@@ -50,6 +66,27 @@ struct WeightRule: Sendable {
         WeightRule(parameter: parameter, source: source, form: .conv1D, outputs: outputs)
     }
 
+    /// Weight and bias of a layer norm.
+    static func layerNorm(_ parameter: String, from source: String) -> [WeightRule] {
+        [.plain("\(parameter).w", from: "\(source).weight"), .plain("\(parameter).b", from: "\(source).bias")]
+    }
+
+    /// Queries, keys and values in one linear layer, head by head: `(head, 3, d_head)` outputs.
+    static func headByHead(_ config: ModelConfig, from source: String) -> [WeightRule] {
+        ["Q", "K", "V"].enumerated().flatMap { part, name -> [WeightRule] in
+            let outputs = Outputs.groups(offset: part * config.dHead, width: config.dHead, every: 3 * config.dHead)
+            return [.linear("blocks.{i}.attn.W_\(name)", from: "\(source).weight", outputs),
+                    .plain("blocks.{i}.attn.b_\(name)", from: "\(source).bias", outputs)]
+        }
+    }
+
+    /// The same rule, for a tensor that must be there.
+    var required: WeightRule {
+        var rule = self
+        rule.isRequired = true
+        return rule
+    }
+
     /// Token embeddings and unembedding. Tied, they are kept once, as W_U.
     static func embeddings(_ table: String, head: String, tied: Bool) -> [WeightRule] {
         tied ? [.linear("unembed.W_U", from: table)] : [.plain("embed.W_E", from: table), .linear("unembed.W_U", from: head)]
@@ -62,7 +99,7 @@ struct WeightRule: Sendable {
             text.split(separator: "{i}", omittingEmptySubsequences: false).joined(separator: "\(layer)")
         }
         return (0..<layers).map { layer in
-            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs)
+            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs, isRequired: isRequired)
         }
     }
 }

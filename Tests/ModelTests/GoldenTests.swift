@@ -10,16 +10,18 @@ import TransformerLens
     static let gpt2 = ["gpt2-tiny", "gpt2-inverse-layer", "gpt2-gelu", "gpt2-relu", "gpt2-silu", "gpt2-tanh", "gpt2-unscaled", "gpt2-untied"]
     static let llama = ["llama-grouped", "llama-full", "llama-multiquery", "llama-bias", "llama-gelu", "llama-rope-llama3",
                         "llama-rope-linear", "llama-sharded", "llama-old-linear", "llama-old-llama3"]
+    static let qwen = ["qwen2", "qwen2-tied", "qwen3", "qwen3-full"]
+    static let mistral = ["mistral", "mistral-global"]
+    static let neoX = ["gpt-neox", "gpt-neox-sequential", "gptj"]
+    static let phi = ["phi", "phi3", "phi3-window"]
     static let native = ["native-ln", "native-ln-pre", "native-ln-final-rms", "native-rms-pre", "native-rms-rotary", "native-no-norm",
                          "native-attn-only", "native-parallel", "native-gated-ln", "native-vocab-out", "native-bidirectional",
-                         "native-partial-rotary", "native-rotary-adjacent", "native-derived"]
-    /// Mechanisms that are not built, and the field that says so.
-    static let refused = ["native-local": "use_local_attn"]
-    static let supported = gpt2 + llama + native
+                         "native-partial-rotary", "native-rotary-adjacent", "native-derived", "native-local"]
+    static let supported = gpt2 + llama + qwen + mistral + neoX + phi + native
 
     @Test func noFolderIsLeftOut() throws {
         let folders = try FileManager.default.contentsOfDirectory(atPath: TestFolders.goldens).filter { fileExists("\(TestFolders.goldens)/\($0)/golden.json") }
-        #expect(Set(folders) == Set(Self.supported + Self.refused.keys))
+        #expect(Set(folders) == Set(Self.supported))
     }
 
     @Test(arguments: supported)
@@ -162,11 +164,20 @@ import TransformerLens
         #expect(try ModelConfig(hookedTransformerConfig: given) == Models.named(name).config)
     }
 
-    @Test(arguments: refused.keys.sorted())
-    func whatIsNotBuiltIsRefusedByName(_ name: String) throws {
-        expectError(.config, try #require(Self.refused[name]), "tl_config.json") {
-            let path = "\(TestFolders.goldens)/\(name)/tl_config.json"
-            return try ModelConfig(hookedTransformerConfig: JSON.parse(file: path, limit: 1 << 20), at: path)
-        }
+    /// The families that a golden is made for: every one there is.
+    @Test func everyFamilyHasAGolden() throws {
+        let families = try Self.supported.filter { !$0.hasPrefix("native-") }
+            .compactMap { try ModelFolder(path: "\(TestFolders.goldens)/\($0)").architecture?.family }
+        #expect(Set(families) == Set(Architecture.all.map(\.family)))
+    }
+
+    /// Every parameter of a family's model has one rule, and every rule a parameter.
+    @Test(arguments: supported.filter { !$0.hasPrefix("native-") })
+    func everyParameterHasOneSource(_ name: String) throws {
+        let folder = try ModelFolder(path: "\(TestFolders.goldens)/\(name)")
+        let filled = folder.filledParameters
+        #expect(filled.count == Set(filled).count)
+        let optional = Set(folder.config.parameterSpecs.filter(\.isOptional).map(\.name))
+        #expect(Set(filled).union(optional) == Set(folder.config.parameterSpecs.map(\.name)))
     }
 }

@@ -43,6 +43,8 @@ extension ModelConfig {
                   nKeyValueHeads: try reader.optionalSize("n_key_value_heads"), dVocab: dVocab,
                   dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel),
                   position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
+        if try reader.bool("post_embedding_ln", default: false) { embedNorm = Norm(.layer, eps: eps) }
+        if try reader.bool("use_qk_norm", default: false) { self.attention.qkNorm = Norm(.rms, eps: eps) }
         if try reader.bool("final_rms", default: false), let norm { finalNorm = Norm(.rms, eps: eps, hasWeights: norm.hasWeights) }
         parallelAttnMLP = try reader.bool("parallel_attn_mlp", default: false) && mlp != nil
         modelName = try reader.string("model_name", default: "custom")
@@ -74,6 +76,14 @@ extension ModelConfig {
             throw reader.invalid("attention_dir", expected: "causal or bidirectional")
         }
         attention.direction = direction
+        let size = try reader.optionalSize("window_size"), types = try reader.strings("attn_types")
+        if try reader.bool("use_local_attn", default: false) {
+            guard let size else { throw reader.invalid("window_size", expected: "a number of positions") }
+            guard let types, !types.isEmpty, types.allSatisfy({ ["local", "global"].contains($0) }) else {
+                throw reader.invalid("attn_types", expected: "local or global for each layer")
+            }
+            attention.window = .init(size: size, isLocal: types.map { $0 == "local" })
+        }
         return attention
     }
 
@@ -91,13 +101,14 @@ extension ModelConfig {
         case "rotary":
             let scaling: Rotary.Scaling = byParts ? llama3 : linear == 1 ? .none : .linear(factor: linear)
             return .rotary(Rotary(dim: dim, base: base, adjacentPairs: adjacent, scaling: scaling))
-        default: throw reader.invalid("positional_embedding_type", expected: "standard or rotary")
+        // Ours: which slopes, where the number of heads is no power of two.
+        case "alibi": return .alibi(try reader.bool("alibi_interpolated", default: false) ? .interpolated : .geometric)
+        default: throw reader.invalid("positional_embedding_type", expected: "standard, rotary or alibi")
         }
     }
 
     private static func refuseUnbuilt(_ reader: ConfigReader) throws {
-        for key in ["use_local_attn", "post_embedding_ln", "use_normalization_before_and_after", "use_qk_norm", "use_yarn_rope",
-                    "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
+        for key in ["use_normalization_before_and_after", "use_yarn_rope", "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
                     "rmsnorm_uses_offset"] { try reader.require(key, false) }
         for key in ["attn_scores_soft_cap", "output_logits_soft_cap"] { try reader.require(key, -1) }
         for key in ["num_experts", "experts_per_token", "clip_qkv", "quantization_method"] { try reader.require(key, nil) }
@@ -108,7 +119,7 @@ extension ModelConfig {
         "device", "n_devices", "dtype", "tokenizer_name", "trust_remote_code", "seed", "init_mode", "init_weights",
         "initializer_range", "use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens",
         "ungroup_grouped_query_attention", "tokenizer_prepends_bos", "from_checkpoint", "checkpoint_index", "checkpoint_label_type",
-        "checkpoint_value", "n_params", "window_size", "attn_types", "rotary_base_local", "relative_attention_max_distance",
+        "checkpoint_value", "n_params", "rotary_base_local", "relative_attention_max_distance",
         "relative_attention_num_buckets", "decoder_start_token_id", "tie_word_embeddings", "uses_rms_norm", "layer_norm_folding",
         "yarn_factor", "yarn_attention_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_original_max_position_embeddings",
         "yarn_truncate", "yarn_global_attn_only", "train_seq_length", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
@@ -137,11 +148,21 @@ extension ModelConfig {
         fields["use_attn_scale"] = .bool(true)
         fields["scale_attn_by_inverse_layer_idx"] = .bool(attention.scaleByInverseLayer)
         fields["default_prepend_bos"] = .bool(defaultPrependBOS)
+        fields["post_embedding_ln"] = .bool(embedNorm != nil)
+        fields["use_qk_norm"] = .bool(attention.qkNorm != nil)
+        fields["use_local_attn"] = .bool(attention.window != nil)
+        if let window = attention.window {
+            fields["window_size"] = .int(window.size)
+            fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
+        }
         for (name, value) in positionFields { fields[name] = value }
         return .object(fields)
     }
 
     private var positionFields: [(String, JSON)] {
+        if case .alibi(let alibi) = position {
+            return [("positional_embedding_type", "alibi"), ("alibi_interpolated", .bool(alibi == .interpolated))]
+        }
         // A model without positions reads as one whose position embedding is zero: it is not written, so refuse quietly no one.
         guard case .rotary(let rotary) = position else { return [("positional_embedding_type", "standard")] }
         var fields: [(String, JSON)] = [

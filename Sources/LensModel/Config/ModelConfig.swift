@@ -25,6 +25,8 @@ public struct ModelConfig: Sendable, Hashable {
     public var norm: Norm?
     /// The norm before the unembedding; nil for none.
     public var finalNorm: Norm?
+    /// A norm of the token embeddings, before anything is added to them.
+    public var embedNorm: Norm?
     /// nil: attention only.
     public var mlp: MLP?
     public var position: Position
@@ -103,6 +105,8 @@ public struct ModelConfig: Sendable, Hashable {
         case learned
         /// Queries and keys are rotated.
         case rotary(Rotary)
+        /// Scores fall with the distance between query and key.
+        case alibi(ALiBi)
         /// They do not.
         case none
     }
@@ -114,8 +118,27 @@ public struct ModelConfig: Sendable, Hashable {
         /// Scores of layer l are divided by l + 1 besides.
         public var scaleByInverseLayer = false
         public var direction: Direction = .causal
+        /// Layers that see only so far back; nil: none.
+        public var window: Window?
+        /// A norm of each head's queries and keys, before they are rotated: its weight `[d_head]` is all heads'.
+        public var qkNorm: Norm?
 
         public init(scale: Double) { self.scale = scale }
+
+        /// A query at position p sees the keys after p - size, its own included.
+        public struct Window: Sendable, Hashable {
+            public var size: Int
+            /// Whether each layer is windowed; repeated over the model's layers.
+            public var isLocal: [Bool]
+
+            public init(size: Int, isLocal: [Bool] = [true]) {
+                self.size = size
+                self.isLocal = isLocal
+            }
+
+            /// The window of a layer; nil if it sees everything before it.
+            func size(in layer: Int) -> Int? { isLocal[layer % isLocal.count] ? size : nil }
+        }
 
         public enum Direction: String, Sendable, Hashable { case causal, bidirectional }
     }
@@ -132,6 +155,8 @@ public struct ModelConfig: Sendable, Hashable {
             if !parallelAttnMLP { traits.insert(.residMid) }
         }
         if kvHeads == nHeads { traits.insert(.ungroupedHeads) }
+        if embedNorm != nil { traits.insert(.embedNorm) }
+        if attention.qkNorm != nil { traits.insert(.qkNorm) }
         return traits
     }
 

@@ -1,4 +1,4 @@
-// One attention layer: ln1, queries, keys and values, rotation, the key-value cache, attention, W_O and the residual.
+// One attention layer: ln1, queries, keys and values, their norms and rotation, the key-value cache, attention, W_O and the residual.
 
 import LensFiles
 import LensHooks
@@ -11,6 +11,8 @@ extension ForwardPass {
         try fire(.q, layer, &q)
         try fire(.k, layer, &k)
         try fire(.v, layer, &v)
+        q = try normLayer(config.attention.qkNorm, block.qNorm, q, .qNormScale, .qNormNormalized, layer)
+        k = try normLayer(config.attention.qkNorm, block.kNorm, k, .kNormScale, .kNormNormalized, layer)
         if let rotary {
             let (table, rows) = try rotary.get()
             q = try table.rotate(q, positions: rows)
@@ -139,9 +141,11 @@ extension ForwardPass {
 
     private func attentionSpec(_ layer: Int) -> AttentionSpec {
         let inverse = config.attention.scaleByInverseLayer ? Double(layer + 1) : 1
+        var slopes: [Float]?
+        if case .alibi(let alibi) = config.position { slopes = alibi.slopes(heads: config.nHeads) }
         return AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
-                             scoreScale: Float(1 / (config.attention.scale * inverse)),
-                             causal: config.attention.direction == .causal)
+                             scoreScale: Float(1 / (config.attention.scale * inverse)), alibi: slopes,
+                             causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
     }
 
     // MARK: Output

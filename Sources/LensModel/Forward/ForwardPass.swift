@@ -99,7 +99,7 @@ final class ForwardPass {
         if plan.touches(.tokens) { try fireTokens(&tokens) }
         let shape = [batch, pos, config.dModel]
         let flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
-        var embedded = try flat.reshaped(shape)
+        var embedded = try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(shape), .embedScale, .embedNormalized, nil)
         try fire(.embed, nil, &embedded)
         guard let wPos = weights.wPos else { return embedded }
         var positions = try wPos.gatherRows(positionIDs).reshaped(shape)

@@ -38,6 +38,7 @@ extension ModelConfig {
     /// Every parameter, in TransformerLens' order.
     public var parameterSpecs: [ParameterSpec] {
         var specs = [ParameterSpec(name: "embed.W_E", shape: [dVocab, dModel], kind: .plain, isOptional: tiesEmbeddings)]
+        specs += normSpecs("embed.ln", embedNorm)
         if position == .learned { specs.append(ParameterSpec(name: "pos_embed.W_pos", shape: [nCtx, dModel], kind: .plain, isOptional: false)) }
         for layer in 0..<nLayers { specs += blockSpecs("blocks.\(layer)") }
         specs += normSpecs("ln_final", finalNorm)
@@ -58,6 +59,8 @@ extension ModelConfig {
             spec("attn.b_Q", [nHeads, dHead], optional: true), spec("attn.\(raw)b_K", [kvHeads, dHead], optional: true),
             spec("attn.\(raw)b_V", [kvHeads, dHead], optional: true), spec("attn.b_O", [dModel], optional: true),
         ]
+        specs += normSpecs("\(prefix).attn.q_norm", attention.qkNorm, width: dHead)
+        specs += normSpecs("\(prefix).attn.k_norm", attention.qkNorm, width: dHead)
         guard let mlp else { return specs }
         specs += normSpecs("\(prefix).ln2", norm)
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
@@ -70,16 +73,16 @@ extension ModelConfig {
         return specs
     }
 
-    private func normSpecs(_ prefix: String, _ norm: Norm?) -> [ParameterSpec] {
+    private func normSpecs(_ prefix: String, _ norm: Norm?, width: Int? = nil) -> [ParameterSpec] {
         guard let norm, norm.hasWeights else { return [] }
-        let weight = ParameterSpec(name: "\(prefix).w", shape: [dModel], kind: .plain, isOptional: false)
-        return norm.kind == .rms ? [weight] : [weight, ParameterSpec(name: "\(prefix).b", shape: [dModel], kind: .plain, isOptional: false)]
+        let weight = ParameterSpec(name: "\(prefix).w", shape: [width ?? dModel], kind: .plain, isOptional: false)
+        return norm.kind == .rms ? [weight] : [weight, ParameterSpec(name: "\(prefix).b", shape: [width ?? dModel], kind: .plain, isOptional: false)]
     }
 
     /// Sizes a model can have. Products of three and the element count of any file that could hold them fit an Int.
     private static let largestSize = 1 << 30
     /// Layers a model can have: a thousand times what models have, so that a list over them is no burden.
-    private static let mostLayers = 1 << 16
+    package static let mostLayers = 1 << 16
 
     /// Checks that sizes are positive and fit together.
     /// - Throws: `LensError(.config)` naming the first that does not.
@@ -101,7 +104,7 @@ extension ModelConfig {
             throw LensError(.config, "impossible attention scale", at: "attn_scale", expected: "a finite number, not 0",
                             found: "\(attention.scale)")
         }
-        for norm in [norm, finalNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
+        for norm in [norm, finalNorm, embedNorm, attention.qkNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
             throw LensError(.config, "impossible epsilon", at: "eps", expected: "a finite number, at least 0", found: "\(norm.eps)")
         }
         if case .rotary(let rotary) = position {
@@ -112,6 +115,12 @@ extension ModelConfig {
             }
         }
         try validateRotaryScaling()
+        if let window = attention.window {
+            guard window.size > 0, window.size <= Self.largestSize, !window.isLocal.isEmpty else {
+                throw LensError(.config, "impossible attention window", at: "window_size", expected: "1...\(Self.largestSize) and which layers it is for",
+                                found: "\(window.size) for \(window.isLocal.count) layers")
+            }
+        }
         if tiesEmbeddings, dVocab != dVocabOut {
             throw LensError(.config, "tied embeddings need equal vocabularies", at: "d_vocab_out", expected: "\(dVocab)",
                             found: "\(dVocabOut)")

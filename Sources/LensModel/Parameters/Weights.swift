@@ -7,6 +7,7 @@ struct BlockWeights: Sendable {
     let ln1: NormWeights, ln2: NormWeights
     let wQ: PackedMatrix, wK: PackedMatrix, wV: PackedMatrix, wO: PackedMatrix
     let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
+    let qNorm: NormWeights, kNorm: NormWeights
     let mlp: MLPWeights?
 }
 
@@ -29,6 +30,7 @@ struct MLPWeights: Sendable {
 struct Weights: Sendable {
     /// nil when tied: tokens are then gathered from `wU`.
     let wE: Tensor?
+    let embedNorm: NormWeights
     let wPos: Tensor?
     let blocks: [BlockWeights]
     let lnFinal: NormWeights
@@ -37,6 +39,7 @@ struct Weights: Sendable {
 
     init(_ parameters: Parameters, _ config: ModelConfig) throws {
         wE = parameters.tensor("embed.W_E")
+        embedNorm = NormWeights(parameters, "embed.ln")
         wPos = parameters.tensor("pos_embed.W_pos")
         blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "blocks.\($0)") }
         lnFinal = NormWeights(parameters, "ln_final")
@@ -59,6 +62,7 @@ struct Weights: Sendable {
                             wQ: try parameters.matrix("\(prefix).attn.W_Q"), wK: try parameters.matrix("\(prefix).attn.\(raw)W_K"),
                             wV: try parameters.matrix("\(prefix).attn.\(raw)W_V"), wO: try parameters.matrix("\(prefix).attn.W_O"),
                             bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),
-                            bO: try bias("attn.b_O"), mlp: mlp)
+                            bO: try bias("attn.b_O"), qNorm: NormWeights(parameters, "\(prefix).attn.q_norm"),
+                            kNorm: NormWeights(parameters, "\(prefix).attn.k_norm"), mlp: mlp)
     }
 }

@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from .families import FAMILIES
+
 VOCAB = 97
 
 
@@ -50,6 +52,21 @@ def llama(name, seed, *, heads=3, kv=3, width=6, hidden=18, layers=2, inner=22, 
     return Spec(name, "llama", config, seed, batch, extras, shard_size, old_spelling, notes=list(notes))
 
 
+def llama_shaped(family, name, seed, *, heads=3, kv=3, hidden=18, layers=2, inner=22, positions=24, batch=(1, 7), rope=None,
+                 notes=(), **more):
+    config = dict(vocab_size=VOCAB, max_position_embeddings=positions, hidden_size=hidden, intermediate_size=inner,
+                  num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv,
+                  rope_parameters={"rope_type": "default", "rope_theta": 10000.0, **(rope or {})}, bos_token_id=1,
+                  eos_token_id=2, pad_token_id=0)
+    config.update(more)
+    return Spec(name, family, config, seed, batch, notes=list(notes))
+
+
+def plain(family, name, seed, *, batch=(1, 7), old_spelling=None, notes=(), **config):
+    return Spec(name, family, dict(vocab_size=VOCAB, bos_token_id=1, eos_token_id=2, **config), seed, batch,
+                old_spelling=old_spelling, notes=list(notes))
+
+
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 LINEAR = {"rope_type": "linear", "factor": 2.5}
@@ -82,6 +99,28 @@ SPECS = [
                         "torch_dtype": "float32"}),
     llama("llama-old-llama3", 30, width=14, hidden=24, positions=64, theta=10000.0, scaling=LLAMA3, batch=(1, 13),
           old_spelling={"rope_theta": 10000.0, "rope_scaling": dict(LLAMA3), "torch_dtype": "float32"}),
+    llama_shaped("qwen2", "qwen2", 101, heads=4, kv=2, hidden=24, layers=3, use_sliding_window=True, sliding_window=3,
+                 max_window_layers=1, rms_norm_eps=1e-4, rope={"rope_theta": 1000.0},
+                 notes=["layers 1 and 2 see three positions"]),
+    llama_shaped("qwen2", "qwen2-tied", 102, kv=1, layers=1, tie_word_embeddings=True),
+    llama_shaped("qwen3", "qwen3", 103, heads=4, kv=2, hidden=20, head_dim=10, attention_bias=False,
+                 rope={"rope_theta": 1000.0}),
+    llama_shaped("qwen3", "qwen3-full", 104, head_dim=6, tie_word_embeddings=True, use_sliding_window=True,
+                 sliding_window=3, layer_types=["full_attention", "sliding_attention"]),
+    llama_shaped("mistral", "mistral", 105, heads=4, kv=2, hidden=20, head_dim=10, sliding_window=3, rms_norm_eps=1e-5),
+    llama_shaped("mistral", "mistral-global", 106, heads=4, kv=2, layers=1, hidden=24, sliding_window=None),
+    plain("gpt_neox", "gpt-neox", 107, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, intermediate_size=22,
+          max_position_embeddings=24, rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.45},
+          notes=["4 of 10 channels turn"]),
+    plain("gpt_neox", "gpt-neox-sequential", 108, hidden_size=18, num_hidden_layers=1, num_attention_heads=3,
+          intermediate_size=20, max_position_embeddings=24, use_parallel_residual=False, hidden_act="gelu_new",
+          attention_bias=True, old_spelling={"rotary_pct": 0.7, "rotary_emb_base": 10000, "torch_dtype": "float32"},
+          rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.7}),
+    plain("gptj", "gptj", 109, n_embd=30, n_layer=2, n_head=3, n_inner=22, n_positions=24, rotary_dim=6),
+    plain("phi", "phi", 110, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, intermediate_size=22,
+          max_position_embeddings=24, rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.45}),
+    llama_shaped("phi3", "phi3", 111, heads=4, kv=2, hidden=24, rope={"rope_theta": 500.0, "partial_rotary_factor": 1.0}),
+    llama_shaped("phi3", "phi3-window", 112, hidden=18, sliding_window=3, tie_word_embeddings=True),
 ]
 
 
@@ -95,15 +134,16 @@ def randomise(model, seed):
             value = 0.2 * draw if name.endswith("bias") else 1 + 0.3 * draw
         elif name.endswith("bias"):
             value = 0.3 * draw
-        elif "wte" in name or "embed_tokens" in name:
+        elif any(part in name for part in ("wte", "embed_tokens", "embed_in", "word_embeddings")):
             value = 0.5 * draw
-        elif "wpe" in name:
+        elif "wpe" in name or "embed_positions" in name:
             value = 0.9 * draw
         else:
             fan_in = parameter.shape[0] if model.config.model_type == "gpt2" and "lm_head" not in name else parameter.shape[1]
-            gain = 1.4 if any(part in name for part in ("attn.c_attn", "q_proj", "k_proj")) else 1.0
+            fused = ("attn.c_attn", "q_proj", "k_proj", "query_key_value", "qkv_proj")
+            gain = 1.4 if any(part in name for part in fused) else 1.0
             value = gain / math.sqrt(fan_in) * draw
-            if "lm_head" in name and not tied:
+            if ("lm_head" in name or "embed_out" in name) and not tied:
                 value = 2.5 * value
         if "score" not in name:
             parameter.data.copy_(value)
@@ -114,8 +154,11 @@ def build(spec):
     """The model of a spec, in memory, as yet unsaved."""
     if spec.family == "gpt2":
         model = GPT2LMHeadModel(GPT2Config(**spec.config, attn_implementation="eager"))
-    else:
+    elif spec.family == "llama":
         model = LlamaForCausalLM(LlamaConfig(**spec.config, attn_implementation="eager"))
+    else:
+        config, kind = FAMILIES[spec.family][:2]
+        model = kind(config(**spec.config, attn_implementation="eager"))
     randomise(model, spec.seed)
     return model.float().eval()
 
@@ -137,5 +180,5 @@ def save(spec, root: Path):
 
 def load(spec, folder: Path):
     """The model that `from_pretrained` reads back: the one every golden is made from."""
-    kind = GPT2LMHeadModel if spec.family == "gpt2" else LlamaForCausalLM
+    kind = {"gpt2": GPT2LMHeadModel, "llama": LlamaForCausalLM}.get(spec.family) or FAMILIES[spec.family][1]
     return kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()

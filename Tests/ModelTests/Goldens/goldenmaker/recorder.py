@@ -26,10 +26,18 @@ class Recorder:
         self.fired, self.values, self.strict = [], {}, strict
 
     def __call__(self, tensor, hook):
+        # TransformerLens flattens batch, position and head here; the project keeps them apart.
+        if "_norm.hook_" in hook.name:
+            tensor = tensor.reshape(*self.heads(hook.name).shape[:3], tensor.shape[-1])
         if self.strict and hook.name in self.values and not torch.equal(self.values[hook.name], tensor):
             raise ValueError(f"{hook.name} fired with different values")
         self.fired.append(hook.name)
         self.values[hook.name] = tensor.detach().clone()
+
+    def heads(self, name):
+        """The queries or keys that a norm works on, as they were kept before it."""
+        prefix, letter = name.split("_norm.")[0][:-1], name.split("_norm.")[0][-1]
+        return self.values[f"{prefix}hook_{letter}"]
 
 
 def run(model, tokens, edits=(), strict=False, **arguments):

@@ -14,6 +14,8 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.pretrained.weight_conversions.gpt2 import convert_gpt2_weights
 from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
 
+from .families import FAMILIES
+
 
 def gpt2_config(hf):
     return dict(
@@ -47,6 +49,8 @@ def llama_config(hf):
 
 def to_tl(hf_model, **flags):
     """A TransformerLens model with the weights of `hf_model`, nothing folded, nothing centred."""
+    if hf_model.config.model_type in FAMILIES:
+        return family_to_tl(hf_model, **flags)
     is_gpt2 = hf_model.config.model_type == "gpt2"
     config = gpt2_config(hf_model.config) if is_gpt2 else llama_config(hf_model.config)
     cfg = HookedTransformerConfig(**config, **flags, init_weights=False, device="cpu")
@@ -60,6 +64,20 @@ def to_tl(hf_model, **flags):
         for l, block in enumerate(model.blocks):
             give_mlp_biases(block.mlp, hf_model.model.layers[l].mlp)
             state[f"blocks.{l}.mlp.b_out"] = hf_model.model.layers[l].mlp.down_proj.bias.detach().clone()
+    model.load_and_process_state_dict(state, fold_ln=False, center_writing_weights=False, center_unembed=False,
+                                      fold_value_biases=False)
+    return model.eval()
+
+
+def family_to_tl(hf_model, **flags):
+    config, convert = FAMILIES[hf_model.config.model_type][2:]
+    cfg = HookedTransformerConfig(**config(hf_model.config), **flags, init_weights=False, device="cpu")
+    model = HookedTransformer(cfg)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        state = {name: value.detach().clone() for name, value in convert(hf_model, cfg).items()}
+    # Some converters write biases for RMS norms, which have none.
+    state = {name: value for name, value in state.items() if name in shapes}
     model.load_and_process_state_dict(state, fold_ln=False, center_writing_weights=False, center_unembed=False,
                                       fold_value_biases=False)
     return model.eval()

@@ -1,0 +1,107 @@
+// What families of LLaMA's shape share: the keys of their `config.json` and their tensors' names. A family's own file says
+// its defaults and what it adds or lacks.
+
+import LensFiles
+import LensModel
+import LensTensor
+
+/// What Hugging Face takes where a `config.json` of a LLaMA-shaped family leaves a key out; nil: it may not.
+struct LlamaShape {
+    var dModel: Int?
+    var width: Int?
+    var layers: Int?
+    var heads: Int?
+    /// nil: as many as heads.
+    var kvHeads: Int?
+    /// nil: `dModel / heads`.
+    var dHead: Int?
+    var vocabulary: Int?
+    var positions: Int
+    var eps: Double
+}
+
+extension ConfigReader {
+    /// The keys of LLaMA-shaped families: grouped attention with rotary embeddings, gated MLP, RMS norms before each.
+    func llamaShaped(_ shape: LlamaShape) throws -> ModelConfig {
+        let dModel = try int("hidden_size", default: shape.dModel)
+        let heads = try int("num_attention_heads", default: shape.heads)
+        guard heads > 0 else { throw invalid("num_attention_heads", expected: "at least 1") }
+        let dHead = try int("head_dim", default: shape.dHead ?? dModel / heads)
+        let mlp = ModelConfig.MLP(width: try int("intermediate_size", default: shape.width),
+                                  activation: try activation("hidden_act", default: "silu"), gate: .biasOnEach)
+        var config = ModelConfig(nLayers: try int("num_hidden_layers", default: shape.layers), dModel: dModel,
+                                 nCtx: try int("max_position_embeddings", default: shape.positions), nHeads: heads, dHead: dHead,
+                                 nKeyValueHeads: try keyValueHeads(heads, default: shape.kvHeads),
+                                 dVocab: try int("vocab_size", default: shape.vocabulary),
+                                 norm: .init(.rms, eps: try double("rms_norm_eps", default: shape.eps)), mlp: mlp,
+                                 position: .rotary(try rotary(dim: dHead)), attention: .init(scale: Double(dHead).squareRoot()))
+        config.tiesEmbeddings = try bool("tie_word_embeddings", default: false)
+        return config
+    }
+
+    /// `num_key_value_heads`: null, like a family's default of nil, is one for each head. - Returns: nil if that is what it is.
+    func keyValueHeads(_ heads: Int, default fallback: Int? = nil) throws -> Int? {
+        let count = isNull("num_key_value_heads") ? heads : try int("num_key_value_heads", default: fallback ?? heads)
+        return count == heads ? nil : count
+    }
+
+    /// The layers that see only the last `size` positions: those `layer_types` calls sliding, or else those `isLocal` says.
+    /// - Parameter size: nil where sliding is switched off.
+    /// - Throws: `LensError(.config)` for unknown kinds of layer, or sliding ones without a window.
+    func slidingWindow(_ size: Int?, layers: Int, isLocal: (Int) -> Bool = { _ in true }) throws -> ModelConfig.Attention.Window? {
+        guard let types = try strings("layer_types") else {
+            let local = (0..<max(0, min(layers, ModelConfig.mostLayers))).map(isLocal)
+            return size.flatMap { local.contains(true) ? .init(size: $0, isLocal: local) : nil }
+        }
+        guard types.count == layers, types.allSatisfy({ ["sliding_attention", "full_attention"].contains($0) }) else {
+            throw invalid("layer_types", expected: "sliding_attention or full_attention for each of \(layers) layers")
+        }
+        let local = types.map { $0 == "sliding_attention" }
+        guard local.contains(true) else { return nil }
+        guard let size else { throw invalid("sliding_window", expected: "the window of the sliding layers") }
+        return .init(size: size, isLocal: local)
+    }
+
+    /// Qwen's spelling: `use_sliding_window` switches it on, for the layers from `max_window_layers` on.
+    func qwenWindow(layers: Int) throws -> ModelConfig.Attention.Window? {
+        let size = try int("sliding_window", default: 4096), first = try int("max_window_layers", default: 28)
+        let isOn = try bool("use_sliding_window", default: false) && !isNull("sliding_window")
+        return try slidingWindow(isOn ? size : nil, layers: layers) { $0 >= first }
+    }
+}
+
+extension WeightRule {
+    /// The tensors of LLaMA-shaped families.
+    /// - Parameter biases: projections (`q_proj`) whose bias must be there; others may have one.
+    static func llamaShaped(_ config: ModelConfig, biases: Set<String> = []) -> [WeightRule] {
+        llamaEnds(config) + llamaAttention(config, biases: biases) + llamaMLP
+    }
+
+    /// Embeddings, norms and output of LLaMA-shaped families.
+    static func llamaEnds(_ config: ModelConfig) -> [WeightRule] {
+        [.plain("blocks.{i}.ln1.w", from: "layers.{i}.input_layernorm.weight"),
+         .plain("blocks.{i}.ln2.w", from: "layers.{i}.post_attention_layernorm.weight"),
+         .plain("ln_final.w", from: "norm.weight")]
+            + embeddings("embed_tokens.weight", head: "lm_head.weight", tied: config.tiesEmbeddings)
+    }
+
+    /// Separate projections of queries, keys and values, and the output's.
+    static func llamaAttention(_ config: ModelConfig, biases: Set<String> = [], output: String = "o_proj") -> [WeightRule] {
+        let raw = config.nKeyValueHeads == nil ? "" : "_"
+        let places = [("q_proj", "W_Q", "b_Q"), ("k_proj", "\(raw)W_K", "\(raw)b_K"), ("v_proj", "\(raw)W_V", "\(raw)b_V"), (output, "W_O", "b_O")]
+        return places.flatMap { projection, weight, bias in
+            let rule = WeightRule.plain("blocks.{i}.attn.\(bias)", from: "layers.{i}.self_attn.\(projection).bias")
+            return [.linear("blocks.{i}.attn.\(weight)", from: "layers.{i}.self_attn.\(projection).weight"),
+                    biases.contains(projection) ? rule.required : rule]
+        }
+    }
+
+    /// The gated MLP in three projections.
+    static let llamaMLP: [WeightRule] = [("gate_proj", "gate"), ("up_proj", "in"), ("down_proj", "out")].flatMap { projection, name in
+        [.linear("blocks.{i}.mlp.W_\(name)", from: "layers.{i}.mlp.\(projection).weight"),
+         .plain("blocks.{i}.mlp.b_\(name)", from: "layers.{i}.mlp.\(projection).bias")]
+    }
+
+    /// Buffers of rotary embeddings that older checkpoints of LLaMA-shaped families hold.
+    static let rotaryBuffers = ["layers.*.self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"]
+}
