@@ -9,8 +9,10 @@ public struct HookContext: Sendable {
     public let positions: Range<Int>
     /// 0 for the prompt, then 1, 2, … for each generated token.
     public let step: Int
+    /// Whether each position is a real token, those before the local ones included: `[batch][positions.upperBound]`.
+    public let isReal: [[Bool]]
     /// Left padding of each batch row, in positions.
-    public let padding: [Int]
+    public var padding: [Int] { isReal.map { $0.firstIndex(of: true) ?? $0.count } }
 
     public var site: HookSite { point.site }
     public var layer: Int? { point.layer }
@@ -18,11 +20,11 @@ public struct HookContext: Sendable {
     public var name: String { point.name }
     public var isPrefill: Bool { step == 0 }
 
-    package init(point: HookPoint, positions: Range<Int>, step: Int, padding: [Int]) {
+    package init(point: HookPoint, positions: Range<Int>, step: Int, isReal: [[Bool]]) {
         self.point = point
         self.positions = positions
         self.step = step
-        self.padding = padding
+        self.isReal = isReal
     }
 }
 

@@ -114,7 +114,7 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
             if !matched.isEmpty { return matched }
         } else {
             let full = actName(pattern)
-            if let point = points.first(where: { $0.name == full }) { return [point] }
+            if let point = HookPoint(name: full), points.contains(point) { return [point] }
             let everyLayer = points.filter { $0.layer != nil && actName(pattern, layer: $0.layer) == $0.name }
             if !everyLayer.isEmpty { return everyLayer }
         }

@@ -113,7 +113,7 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .residPre: Row([.batch, .pos, .dModel], "residual stream entering the block")
         case .attnIn: Row([.batch, .pos, .head, .dModel], needs: [.ungroupedHeads], onDemand: true,
                           "residual stream as each head reads it, before ln1")
-        case .qInput: Row([.batch, .pos, .head, .dModel], onDemand: true, "residual stream as each head's queries read it, before ln1")
+        case .qInput: Row([.batch, .pos, .head, .dModel], onDemand: true, "residual stream as each head's queries read it, before ln1 (rows an edit changes are normalised by themselves)")
         case .kInput: Row([.batch, .pos, .kvHead, .dModel], onDemand: true, "residual stream as each head's keys read it, before ln1")
         case .vInput: Row([.batch, .pos, .kvHead, .dModel], onDemand: true, "residual stream as each head's values read it, before ln1")
         case .ln1Scale, .ln2Scale: Row([.batch, .pos, .one], needs: needsOfNorm, "what the norm divides by")

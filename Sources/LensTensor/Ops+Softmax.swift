@@ -29,12 +29,21 @@ extension Tensor {
         guard let width = shape.last, targets.count == shape.dropLast().reduce(1, *) else {
             throw LensError(.shape, "cross-entropy", expected: "one target for each row of \(shape)", found: "\(targets.count)")
         }
-        let isa = try Kernels.isa(), x = try contiguous(), ids = try checkedIDs(targets, below: width)
+        let isa = try Kernels.isa(), ids = try checkedIDs(targets, below: width)
         let out = try Tensor(uninitialized: Array(shape.dropLast()))
-        withExtendedLifetime(x) {
-            lens_cross_entropy(isa, Int64(ids.count), Int64(width), x.elements, Int64(width), ids, out.storage.pointer)
+        // A batch's logits without their last position are rows with gaps between: not worth a copy of all of them.
+        let hasRows = rank == 3 && layout.strides[2] == 1 && shape[1] > 0
+        let x = hasRows ? self : try contiguous()
+        let blocks = hasRows ? shape[0] : 1, rows = hasRows ? shape[1] : ids.count
+        ids.withUnsafeBufferPointer { ids in
+            for block in 0..<blocks {
+                guard let first = ids.baseAddress else { return }
+                let start = hasRows ? x.elements + block * layout.strides[0] : x.elements
+                lens_cross_entropy(isa, Int64(rows), Int64(width), start, Int64(hasRows ? layout.strides[1] : width), first + block * rows,
+                                   out.storage.pointer + block * rows)
+            }
         }
-        return out
+        return withExtendedLifetime(x) { out }
     }
 
     /// The index of the largest element of each row (the first of equals; NaN counts as largest, so it is seen).

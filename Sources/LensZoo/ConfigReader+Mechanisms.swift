@@ -28,6 +28,10 @@ extension ConfigReader {
         let topBase = try value(baseKey)?.asDouble(at: "\(location): \(baseKey)")
         let topFactor = try double(factorKey, default: defaultFactor)
         let old = try nested("rope_scaling"), new = try nested("rope_parameters")
+        if old != nil, new != nil {
+            throw LensError(.config, "two spellings of rotary embedding", at: "\(location): rope_scaling",
+                            expected: "rope_scaling or rope_parameters", advice: "remove the one that is not meant")
+        }
         guard let details = new ?? old else {
             return Rotary(dim: try rotaryDim(dim, topFactor), base: topBase ?? 10_000)
         }

@@ -35,6 +35,7 @@ extension ConfigReader {
                                  dVocab: try int("vocab_size", default: shape.vocabulary),
                                  norm: .init(.rms, eps: try double("rms_norm_eps", default: shape.eps)), mlp: mlp,
                                  position: .rotary(try rotary(dim: dHead)), attention: .init(scale: Double(dHead).squareRoot()))
+        config.mlp?.hasBiases = try bool("mlp_bias", default: false)
         config.tiesEmbeddings = try bool("tie_word_embeddings", default: false)
         return config
     }
@@ -72,7 +73,7 @@ extension ConfigReader {
 
 extension WeightRule {
     /// The tensors of LLaMA-shaped families.
-    /// - Parameter biases: projections (`q_proj`) whose bias must be there; others may have one.
+    /// - Parameter biases: projections of attention (`q_proj`) that have a bias, in models that have any.
     static func llamaShaped(_ config: ModelConfig, biases: Set<String> = []) -> [WeightRule] {
         llamaEnds(config) + llamaAttention(config, biases: biases) + llamaMLP
     }
@@ -90,9 +91,9 @@ extension WeightRule {
         let raw = config.nKeyValueHeads == nil ? "" : "_"
         let places = [("q_proj", "W_Q", "b_Q"), ("k_proj", "\(raw)W_K", "\(raw)b_K"), ("v_proj", "\(raw)W_V", "\(raw)b_V"), (output, "W_O", "b_O")]
         return places.flatMap { projection, weight, bias in
-            let rule = WeightRule.plain("blocks.{i}.attn.\(bias)", from: "layers.{i}.self_attn.\(projection).bias")
-            return [.linear("blocks.{i}.attn.\(weight)", from: "layers.{i}.self_attn.\(projection).weight"),
-                    biases.contains(projection) ? rule.required : rule]
+            let rule = WeightRule.linear("blocks.{i}.attn.\(weight)", from: "layers.{i}.self_attn.\(projection).weight")
+            guard biases.contains(projection) else { return [rule] }
+            return [rule, .plain("blocks.{i}.attn.\(bias)", from: "layers.{i}.self_attn.\(projection).bias")]
         }
     }
 

@@ -41,8 +41,7 @@ public enum ModelLocator {
         guard isPlainName(revision) else {
             throw LensError(.name, "not a revision", at: revision, expected: "a branch, a tag or a commit")
         }
-        let legacy = hubID.split(separator: "/").last.map(String.init)
-        for id in [hubID, legacy].compactMap(\.self) {
+        for id in [hubID] + (RegisteredModel.named(hubID)?.formerIDs ?? []) {
             let repository = "\(cacheFolder)/models--\(id.split(separator: "/").joined(separator: "--"))"
             var commit = revision
             if fileExists("\(repository)/refs/\(revision)") {

@@ -11,6 +11,12 @@ public struct RegisteredModel: Sendable, Hashable {
     /// The family's short name.
     public let family: String
 
+    /// The hub's names without an organisation, from before it had any: older caches hold them.
+    var formerIDs: [String] {
+        let organisations = ["openai-community/", "distilbert/"]
+        return organisations.filter(hubID.hasPrefix).map { String(hubID.dropFirst($0.count)) }
+    }
+
     /// Every registered model.
     public static let all: [RegisteredModel] = table.map { family, hubID, aliases in
         RegisteredModel(hubID: hubID, aliases: aliases.split(separator: " ").map(String.init), family: family)

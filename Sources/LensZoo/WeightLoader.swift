@@ -44,8 +44,9 @@ struct WeightLoader {
             guard let spec = specs[rule.parameter] else {
                 throw LensError(.weights, "weight map names an unknown parameter", at: rule.parameter)
             }
+            // What the configuration says is not there is not taken if it is: it stays an extra tensor.
+            guard spec.isExpected else { continue }
             guard let name = stored(rule.source) else {
-                if spec.isOptional && !rule.isRequired { continue }
                 throw LensError(.weights, "missing tensor", at: tensors.location, expected: "\(architecture.prefixes[0])\(rule.source)",
                                 advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })

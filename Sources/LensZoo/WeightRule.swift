@@ -9,9 +9,6 @@ struct WeightRule: Sendable {
     let source: String
     let form: Form
     let outputs: Outputs
-    /// The tensor must be there, though models of other families leave the parameter out.
-    var isRequired = false
-
     /// How the tensor lies in the file.
     enum Form: Sendable {
         /// As the parameter, element for element.
@@ -80,13 +77,6 @@ struct WeightRule: Sendable {
         }
     }
 
-    /// The same rule, for a tensor that must be there.
-    var required: WeightRule {
-        var rule = self
-        rule.isRequired = true
-        return rule
-    }
-
     /// Token embeddings and unembedding. Tied, they are kept once, as W_U.
     static func embeddings(_ table: String, head: String, tied: Bool) -> [WeightRule] {
         tied ? [.linear("unembed.W_U", from: table)] : [.plain("embed.W_E", from: table), .linear("unembed.W_U", from: head)]
@@ -99,7 +89,7 @@ struct WeightRule: Sendable {
             text.split(separator: "{i}", omittingEmptySubsequences: false).joined(separator: "\(layer)")
         }
         return (0..<layers).map { layer in
-            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs, isRequired: isRequired)
+            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs)
         }
     }
 }

@@ -21,7 +21,7 @@ extension HookedRunning {
     }
 
     /// The text of tokens, special ones included.
-    public func toString(_ tokens: [Int]) throws -> String { try requiredTokenizer().decode(tokens: tokens, skipSpecialTokens: false) }
+    public func toString(_ tokens: [Int]) throws -> String { try decoded(tokens) }
 
     /// The text of each token alone.
     public func toStrTokens(_ text: String, prependBOS: Bool? = nil) throws -> [String] {
@@ -30,8 +30,7 @@ extension HookedRunning {
 
     /// The text of each token alone.
     public func toStrTokens(_ tokens: [Int]) throws -> [String] {
-        let tokenizer = try requiredTokenizer()
-        return try tokens.map { try tokenizer.decode(tokens: [$0], skipSpecialTokens: false) }
+        try tokens.map { try decoded([$0]) }
     }
 
     /// The one token of a text.

@@ -87,7 +87,7 @@ extension HookedRunning {
                          prependBOS: Bool? = nil, hooks: [Hook] = []) throws -> [String] {
         let rows = try prompts.map { try tokens(of: $0, prependBOS: prependBOS) }
         let new = try generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS, hooks: hooks)
-        return try zip(rows, new).map { try requiredTokenizer().decode(tokens: $0 + $1, skipSpecialTokens: true) }
+        return try zip(rows, new).map { try decoded($0 + $1, skipSpecialTokens: true) }
     }
 
     /// Continues rows of tokens. - Returns: each row's new tokens, the ending one included.

@@ -69,7 +69,8 @@ public struct HookedTransformer: Sendable, HookedRunning {
         get throws { try model.parameters[name] }
     }
 
-    /// Writes the model under TransformerLens' names: `config.json` and `model.safetensors` in `folder`.
+    /// Writes the model under TransformerLens' names: `config.json` and `model.safetensors` in `folder`. The tokenizer is not
+    /// written: copy its files beside them.
     public func save(to folder: String) throws { try model.save(to: folder) }
 
     /// Runs `body` with a model value that carries `hooks`; nothing is switched on anywhere else.

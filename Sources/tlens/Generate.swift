@@ -97,7 +97,7 @@ struct RowWatcher {
         self.model = model
         self.stops = stops
         tokens = prompt
-        promptText = try model.tokenizer?.decode(tokens: prompt, skipSpecialTokens: true) ?? ""
+        promptText = try model.decoded(prompt, skipSpecialTokens: true)
         shown = promptText
     }
 
@@ -123,7 +123,7 @@ struct RowWatcher {
         return shown
     }
 
-    private func decoded() throws -> String { try model.tokenizer?.decode(tokens: tokens, skipSpecialTokens: true) ?? "" }
+    private func decoded() throws -> String { try model.decoded(tokens, skipSpecialTokens: true) }
 
     private mutating func show(_ text: String) -> String {
         let new = String(String.UnicodeScalarView(text.unicodeScalars.dropFirst(shown.unicodeScalars.count)))

@@ -51,8 +51,13 @@ struct InputOptions: ParsableArguments {
     private static func lines(of path: String) throws -> [String] {
         let bytes = try DataFile(path: path).readAll(limit: 1 << 30)
         guard let text = String(validating: bytes, as: UTF8.self) else { throw LensError(.format, "not UTF-8 text", at: path) }
-        let lines = text.split(omittingEmptySubsequences: true) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
+        var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
+        while lines.last == "" { lines.removeLast() }
         guard !lines.isEmpty else { throw LensError(.format, "no prompts", at: path, expected: "one prompt a line") }
+        if let blank = lines.firstIndex(of: "") {
+            // Rows are lines: leaving one out would number the rest wrongly.
+            throw LensError(.format, "empty prompt", at: "\(path): line \(blank + 1)", expected: "one prompt a line", advice: "remove the line")
+        }
         return lines
     }
 

@@ -101,8 +101,8 @@ struct RowReport {
         let logProbabilities = try logits.at(.at(row), .at(last)).contiguous().reshaped([1, values.count]).logSoftmax().array
         let best = values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(top)
         next = try best.map { id in
-            let text = id < model.config.dVocab ? try model.tokenizer?.decode(tokens: [id], skipSpecialTokens: false) : nil
-            return Candidate(id: id, text: text ?? "", logit: Double(values[id]), probability: exp(Double(logProbabilities[id])))
+            let text = id < model.config.dVocab && model.tokenizer != nil ? try model.decoded([id]) : ""
+            return Candidate(id: id, text: text, logit: Double(values[id]), probability: exp(Double(logProbabilities[id])))
         }
         let begin = side == .left ? length - tokens.count : 0
         loss = tokens.count < 2 ? nil : try losses.map { losses in

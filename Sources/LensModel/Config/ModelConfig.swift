@@ -83,6 +83,8 @@ public struct ModelConfig: Sendable, Hashable {
         public var width: Int
         public var activation: Activation
         public var gate: Gate?
+        /// Whether a checkpoint holds biases; where it does not, they are zero.
+        public var hasBiases = true
 
         public init(width: Int, activation: Activation, gate: Gate? = nil) {
             self.width = width
@@ -118,6 +120,8 @@ public struct ModelConfig: Sendable, Hashable {
         /// Scores of layer l are divided by l + 1 besides.
         public var scaleByInverseLayer = false
         public var direction: Direction = .causal
+        /// Whether a checkpoint holds biases of the projections; where it does not, they are zero.
+        public var hasBiases = true
         /// Layers that see only so far back; nil: none.
         public var window: Window?
         /// A norm of each head's queries and keys, before they are rotated: its weight `[d_head]` is all heads'.

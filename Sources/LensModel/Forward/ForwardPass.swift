@@ -77,7 +77,7 @@ final class ForwardPass {
     /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
     func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
         guard plan.touches(site, layer) else { return }
-        let context = HookContext(point: HookPoint(site, layer: layer), positions: offset..<offset + pos, step: step, padding: padding)
+        let context = HookContext(point: HookPoint(site, layer: layer), positions: offset..<offset + pos, step: step, isReal: isReal)
         try plan.fire(context, &tensor) { point, tensor in
             cache.store(point.name, try sliced(tensor, point.site))
         }

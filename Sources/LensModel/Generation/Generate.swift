@@ -94,7 +94,7 @@ private struct GenerationState {
         longest = prompts.map(\.count).max() ?? 0
         eosTokens = options.eosTokens
         self.vocabulary = vocabulary
-        samplers = prompts.indices.map { Sampler(options.sampling, row: $0) }
+        samplers = prompts.map { _ in Sampler(options.sampling) }
         ended = Array(repeating: false, count: prompts.count)
         newTokens = Array(repeating: [], count: prompts.count)
     }

@@ -18,7 +18,8 @@ public struct Sampling: Sendable, Hashable {
     public var topK: Int?
     /// Only the fewest tokens whose probabilities reach p.
     public var topP: Double?
-    /// The same seed gives the same tokens.
+    /// The same seed gives the same tokens, in a batch or alone: every row has its own stream from this seed, so equal
+    /// prompts give equal tokens. For other samples, other seeds.
     public var seed: UInt64
 
     public init(temperature: Double = 1, topK: Int? = nil, topP: Double? = nil, seed: UInt64 = 0) {
@@ -48,9 +49,9 @@ struct Sampler {
     private let sampling: Sampling
     private var random: SplitMix64
 
-    init(_ sampling: Sampling, row: Int) {
+    init(_ sampling: Sampling) {
         self.sampling = sampling
-        random = SplitMix64(state: sampling.seed &+ UInt64(truncatingIfNeeded: row) &* 0xD1B5_4A32_D192_ED03)
+        random = SplitMix64(state: sampling.seed)
     }
 
     /// The next token from one row of logits.

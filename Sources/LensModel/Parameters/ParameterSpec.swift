@@ -9,8 +9,10 @@ public struct ParameterSpec: Sendable, Hashable {
     /// TransformerLens' shape.
     public let shape: [Int]
     public let kind: Kind
-    /// A checkpoint may leave it out; it is then zero.
+    /// It may be left out of the parameters given; it is then zero (W_E: what W_U ties it to).
     public let isOptional: Bool
+    /// Whether a checkpoint that has a place for it must hold it.
+    public var isExpected = true
 
     public enum Kind: Sendable, Hashable {
         /// As it is: biases, norm weights, embedding tables.
@@ -48,16 +50,19 @@ extension ModelConfig {
     }
 
     private func blockSpecs(_ prefix: String) -> [ParameterSpec] {
-        func spec(_ name: String, _ shape: [Int], _ kind: ParameterSpec.Kind = .plain, optional: Bool = false) -> ParameterSpec {
-            ParameterSpec(name: "\(prefix).\(name)", shape: shape, kind: kind, isOptional: optional)
+        func spec(_ name: String, _ shape: [Int], _ kind: ParameterSpec.Kind = .plain) -> ParameterSpec {
+            ParameterSpec(name: "\(prefix).\(name)", shape: shape, kind: kind, isOptional: false)
+        }
+        func bias(_ name: String, _ shape: [Int], _ isExpected: Bool) -> ParameterSpec {
+            ParameterSpec(name: "\(prefix).\(name)", shape: shape, kind: .plain, isOptional: true, isExpected: isExpected)
         }
         let raw = nKeyValueHeads == nil ? "" : "_"
         var specs = normSpecs("\(prefix).ln1", norm)
         specs += [
             spec("attn.W_Q", [nHeads, dModel, dHead], .headsOut), spec("attn.\(raw)W_K", [kvHeads, dModel, dHead], .headsOut),
             spec("attn.\(raw)W_V", [kvHeads, dModel, dHead], .headsOut), spec("attn.W_O", [nHeads, dHead, dModel], .headsIn),
-            spec("attn.b_Q", [nHeads, dHead], optional: true), spec("attn.\(raw)b_K", [kvHeads, dHead], optional: true),
-            spec("attn.\(raw)b_V", [kvHeads, dHead], optional: true), spec("attn.b_O", [dModel], optional: true),
+            bias("attn.b_Q", [nHeads, dHead], attention.hasBiases), bias("attn.\(raw)b_K", [kvHeads, dHead], attention.hasBiases),
+            bias("attn.\(raw)b_V", [kvHeads, dHead], attention.hasBiases), bias("attn.b_O", [dModel], attention.hasBiases),
         ]
         specs += normSpecs("\(prefix).attn.q_norm", attention.qkNorm, width: dHead)
         specs += normSpecs("\(prefix).attn.k_norm", attention.qkNorm, width: dHead)
@@ -66,10 +71,10 @@ extension ModelConfig {
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
         if let gate = mlp.gate {
             specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
-            if gate == .biasOnEach { specs.append(spec("mlp.b_gate", [mlp.width], optional: true)) }
+            if gate == .biasOnEach { specs.append(bias("mlp.b_gate", [mlp.width], mlp.hasBiases)) }
         }
-        specs += [spec("mlp.b_in", [mlp.width], optional: true), spec("mlp.W_out", [mlp.width, dModel], .matrix),
-                  spec("mlp.b_out", [dModel], optional: true)]
+        specs += [bias("mlp.b_in", [mlp.width], mlp.hasBiases), spec("mlp.W_out", [mlp.width, dModel], .matrix),
+                  bias("mlp.b_out", [dModel], mlp.hasBiases)]
         return specs
     }
 

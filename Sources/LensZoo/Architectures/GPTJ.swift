@@ -36,9 +36,9 @@ extension Architecture {
         prefixes: ["transformer.", ""],
         weights: { config in
             var rules: [WeightRule] = [
-                .linear("blocks.{i}.mlp.W_in", from: "h.{i}.mlp.fc_in.weight"), .plain("blocks.{i}.mlp.b_in", from: "h.{i}.mlp.fc_in.bias").required,
-                .linear("blocks.{i}.mlp.W_out", from: "h.{i}.mlp.fc_out.weight"), .plain("blocks.{i}.mlp.b_out", from: "h.{i}.mlp.fc_out.bias").required,
-                .plain("unembed.b_U", from: "lm_head.bias").required,
+                .linear("blocks.{i}.mlp.W_in", from: "h.{i}.mlp.fc_in.weight"), .plain("blocks.{i}.mlp.b_in", from: "h.{i}.mlp.fc_in.bias"),
+                .linear("blocks.{i}.mlp.W_out", from: "h.{i}.mlp.fc_out.weight"), .plain("blocks.{i}.mlp.b_out", from: "h.{i}.mlp.fc_out.bias"),
+                .plain("unembed.b_U", from: "lm_head.bias"),
             ]
             for (projection, name) in [("q_proj", "Q"), ("k_proj", "K"), ("v_proj", "V"), ("out_proj", "O")] {
                 rules.append(.linear("blocks.{i}.attn.W_\(name)", from: "h.{i}.attn.\(projection).weight"))

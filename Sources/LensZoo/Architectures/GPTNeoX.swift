@@ -24,8 +24,7 @@ extension Architecture {
                                      norm: .init(.layer, eps: try reader.double("layer_norm_eps", default: 1e-5)), mlp: mlp,
                                      position: .rotary(rotary), attention: .init(scale: Double(dHead).squareRoot()))
             config.parallelAttnMLP = try reader.bool("use_parallel_residual", default: true)
-            // Whether attention's biases exist is read from the checkpoint; the key must only be understood.
-            _ = try reader.bool("attention_bias", default: true)
+            config.attention.hasBiases = try reader.bool("attention_bias", default: true)
             config.tiesEmbeddings = try reader.bool("tie_word_embeddings", default: false)
             config.defaultPrependBOS = false
             return config
@@ -37,9 +36,9 @@ extension Architecture {
                 .linear("blocks.{i}.attn.W_O", from: "layers.{i}.attention.dense.weight"),
                 .plain("blocks.{i}.attn.b_O", from: "layers.{i}.attention.dense.bias"),
                 .linear("blocks.{i}.mlp.W_in", from: "layers.{i}.mlp.dense_h_to_4h.weight"),
-                .plain("blocks.{i}.mlp.b_in", from: "layers.{i}.mlp.dense_h_to_4h.bias").required,
+                .plain("blocks.{i}.mlp.b_in", from: "layers.{i}.mlp.dense_h_to_4h.bias"),
                 .linear("blocks.{i}.mlp.W_out", from: "layers.{i}.mlp.dense_4h_to_h.weight"),
-                .plain("blocks.{i}.mlp.b_out", from: "layers.{i}.mlp.dense_4h_to_h.bias").required,
+                .plain("blocks.{i}.mlp.b_out", from: "layers.{i}.mlp.dense_4h_to_h.bias"),
             ]
             rules += WeightRule.layerNorm("blocks.{i}.ln1", from: "layers.{i}.input_layernorm")
             rules += WeightRule.layerNorm("blocks.{i}.ln2", from: "layers.{i}.post_attention_layernorm")

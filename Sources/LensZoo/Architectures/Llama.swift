@@ -10,12 +10,12 @@ extension Architecture {
         huggingFaceNames: ["LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"],
         modelType: "llama",
         config: { reader in
-            // Whether biases exist is read from the checkpoint; these keys must only be understood.
-            _ = (try reader.bool("attention_bias", default: false), try reader.bool("mlp_bias", default: false))
-            return try reader.llamaShaped(LlamaShape(positions: 2048, eps: 1e-6))
+            var config = try reader.llamaShaped(LlamaShape(positions: 2048, eps: 1e-6))
+            config.attention.hasBiases = try reader.bool("attention_bias", default: false)
+            return config
         },
-        ignoredKeys: ["attention_dropout", "rope_interleaved"],
+        ignoredKeys: ["attention_dropout", "rope_interleaved", "max_sequence_length"],
         prefixes: ["model.", ""],
-        weights: { WeightRule.llamaShaped($0) },
+        weights: { WeightRule.llamaShaped($0, biases: ["q_proj", "k_proj", "v_proj", "o_proj"]) },
         ignoredTensors: WeightRule.rotaryBuffers)
 }

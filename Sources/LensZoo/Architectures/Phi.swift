@@ -33,9 +33,9 @@ extension Architecture {
         prefixes: ["model.", ""],
         weights: { config in
             var rules: [WeightRule] = [
-                .linear("blocks.{i}.mlp.W_in", from: "layers.{i}.mlp.fc1.weight"), .plain("blocks.{i}.mlp.b_in", from: "layers.{i}.mlp.fc1.bias").required,
-                .linear("blocks.{i}.mlp.W_out", from: "layers.{i}.mlp.fc2.weight"), .plain("blocks.{i}.mlp.b_out", from: "layers.{i}.mlp.fc2.bias").required,
-                .plain("unembed.b_U", from: "lm_head.bias").required,
+                .linear("blocks.{i}.mlp.W_in", from: "layers.{i}.mlp.fc1.weight"), .plain("blocks.{i}.mlp.b_in", from: "layers.{i}.mlp.fc1.bias"),
+                .linear("blocks.{i}.mlp.W_out", from: "layers.{i}.mlp.fc2.weight"), .plain("blocks.{i}.mlp.b_out", from: "layers.{i}.mlp.fc2.bias"),
+                .plain("unembed.b_U", from: "lm_head.bias"),
             ]
             rules += WeightRule.llamaAttention(config, biases: ["q_proj", "k_proj", "v_proj", "dense"], output: "dense")
             for norm in ["ln1", "ln2"] { rules += WeightRule.layerNorm("blocks.{i}.\(norm)", from: "layers.{i}.input_layernorm") }

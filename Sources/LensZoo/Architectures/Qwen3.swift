@@ -11,10 +11,9 @@ extension Architecture {
         huggingFaceNames: ["Qwen3ForCausalLM", "Qwen3Model"],
         modelType: "qwen3",
         config: { reader in
-            // Whether biases exist is read from the checkpoint; the key must only be understood.
-            _ = try reader.bool("attention_bias", default: false)
             var config = try reader.llamaShaped(LlamaShape(dModel: 4096, width: 22016, layers: 32, heads: 32, kvHeads: 32, dHead: 128,
                                                            vocabulary: 151_936, positions: 32768, eps: 1e-6))
+            config.attention.hasBiases = try reader.bool("attention_bias", default: false)
             config.attention.qkNorm = config.norm
             config.attention.window = try reader.qwenWindow(layers: config.nLayers)
             config.defaultPrependBOS = false
@@ -23,7 +22,7 @@ extension Architecture {
         ignoredKeys: ["attention_dropout"],
         prefixes: ["model.", ""],
         weights: { config in
-            WeightRule.llamaShaped(config) + [
+            WeightRule.llamaShaped(config, biases: ["q_proj", "k_proj", "v_proj", "o_proj"]) + [
                 .plain("blocks.{i}.attn.q_norm.w", from: "layers.{i}.self_attn.q_norm.weight"),
                 .plain("blocks.{i}.attn.k_norm.w", from: "layers.{i}.self_attn.k_norm.weight"),
             ]
