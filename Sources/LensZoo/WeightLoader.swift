@@ -44,7 +44,7 @@ struct WeightLoader {
             guard let spec = specs[rule.parameter] else {
                 throw LensError(.weights, "weight map names an unknown parameter", at: rule.parameter)
             }
-            guard let name = stored(rule.source) else {
+            guard let name = stored(rule.source) ?? rule.otherSource.flatMap(stored) else {
                 if spec.isOptional && !rule.isRequired { continue }
                 throw LensError(.weights, "missing tensor", at: tensors.location, expected: "\(architecture.prefixes[0])\(rule.source)",
                                 advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
