@@ -25,7 +25,8 @@ public struct Architecture: Sendable {
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .gpt2, .gptJ, .gptNeoX, .llama, .mistral, .phi, .phi3, .qwen2, .qwen3,
+        .bloom, .falcon, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .llama, .mistral, .opt, .phi, .phi3, .qwen2, .qwen3, .stableLM,
+        .starCoder2,
     ]
 
     /// The family of a `config.json`.

@@ -46,8 +46,8 @@ struct WeightLoader {
             }
             // What the configuration says is not there is not taken if it is: it stays an extra tensor.
             guard spec.isExpected else { continue }
-            guard let name = stored(rule.source) else {
-                throw LensError(.weights, "missing tensor", at: tensors.location, expected: "\(architecture.prefixes[0])\(rule.source)",
+            guard let name = stored(rule.source) ?? rule.otherSource.flatMap(stored) else {
+                throw LensError(.weights, "missing tensor", at: tensors.location, expected: [rule.source, rule.otherSource].compactMap(\.self).map { architecture.prefixes[0] + $0 }.joined(separator: " or "),
                                 advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }

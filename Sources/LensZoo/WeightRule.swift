@@ -9,6 +9,9 @@ struct WeightRule: Sendable {
     let source: String
     let form: Form
     let outputs: Outputs
+    /// Another name some files of the family have for it.
+    var otherSource: String?
+
     /// How the tensor lies in the file.
     enum Form: Sendable {
         /// As the parameter, element for element.
@@ -68,13 +71,23 @@ struct WeightRule: Sendable {
         [.plain("\(parameter).w", from: "\(source).weight"), .plain("\(parameter).b", from: "\(source).bias")]
     }
 
-    /// Queries, keys and values in one linear layer, head by head: `(head, 3, d_head)` outputs.
-    static func headByHead(_ config: ModelConfig, from source: String) -> [WeightRule] {
-        ["Q", "K", "V"].enumerated().flatMap { part, name -> [WeightRule] in
-            let outputs = Outputs.groups(offset: part * config.dHead, width: config.dHead, every: 3 * config.dHead)
-            return [.linear("blocks.{i}.attn.W_\(name)", from: "\(source).weight", outputs),
-                    .plain("blocks.{i}.attn.b_\(name)", from: "\(source).bias", outputs)]
+    /// Queries, keys and values in one linear layer, group by group: the queries of `nHeads / kvHeads` heads, their keys, their
+    /// values, each `d_head` outputs. With keys for each head that is `(head, 3, d_head)`; with one for all, queries come first.
+    static func fusedHeads(_ config: ModelConfig, from source: String) -> [WeightRule] {
+        let raw = config.nKeyValueHeads == nil ? "" : "_", group = config.nHeads / config.kvHeads, width = config.dHead
+        let places = [("Q", "", 0, group), ("K", raw, group, 1), ("V", raw, group + 1, 1)]
+        return places.flatMap { name, raw, first, count -> [WeightRule] in
+            let outputs = Outputs.groups(offset: first * width, width: count * width, every: (group + 2) * width)
+            return [.linear("blocks.{i}.attn.\(raw)W_\(name)", from: "\(source).weight", outputs),
+                    .plain("blocks.{i}.attn.\(raw)b_\(name)", from: "\(source).bias", outputs)]
         }
+    }
+
+    /// The same rule, for a tensor that some files call by another name.
+    func or(_ source: String) -> WeightRule {
+        var rule = self
+        rule.otherSource = source
+        return rule
     }
 
     /// Token embeddings and unembedding. Tied, they are kept once, as W_U.
@@ -89,7 +102,8 @@ struct WeightRule: Sendable {
             text.split(separator: "{i}", omittingEmptySubsequences: false).joined(separator: "\(layer)")
         }
         return (0..<layers).map { layer in
-            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs)
+            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs,
+                       otherSource: otherSource.map { fill($0, layer) })
         }
     }
 }

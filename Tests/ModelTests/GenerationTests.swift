@@ -71,7 +71,7 @@ import TransformerLens
     @Test(arguments: LawModels.generating)
     func aBatchEqualsItsRowsAlone(_ name: String) throws {
         let model = try LawModels.named(name), prompts = [[3, 1, 4, 1, 5, 9], [2], [6, 5, 3]]
-        let steer = Hook.edit(.names(["blocks.1.hook_resid_pre"])) { residual, at in
+        let steer = Hook.edit(.names(["blocks.\(model.config.nLayers - 1).hook_resid_pre"])) { residual, at in
             if !at.isPrefill { residual = try residual + 0.25 }
         }
         for hooks in [[], [steer]] {

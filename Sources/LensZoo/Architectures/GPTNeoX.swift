@@ -43,7 +43,7 @@ extension Architecture {
             rules += WeightRule.layerNorm("blocks.{i}.ln1", from: "layers.{i}.input_layernorm")
             rules += WeightRule.layerNorm("blocks.{i}.ln2", from: "layers.{i}.post_attention_layernorm")
             rules += WeightRule.layerNorm("ln_final", from: "final_layer_norm")
-            rules += WeightRule.headByHead(config, from: "layers.{i}.attention.query_key_value")
+            rules += WeightRule.fusedHeads(config, from: "layers.{i}.attention.query_key_value")
             return rules + WeightRule.embeddings("embed_in.weight", head: "embed_out.weight", tied: config.tiesEmbeddings)
         },
         ignoredTensors: ["layers.*.attention.bias", "layers.*.attention.masked_bias", "layers.*.attention.rotary_emb.inv_freq", "rotary_emb.inv_freq"])

@@ -9,6 +9,8 @@ from importlib import import_module
 
 import transformers
 
+from . import own_weights
+
 
 def rope_fields(hf, width):
     rope = hf.rope_parameters
@@ -68,10 +70,55 @@ def phi(hf):
     return {**fields, **rope_fields(hf, fields["d_head"])}
 
 
-def family(name, config, converter=None):
-    """`name`: the start of the Hugging Face classes' names."""
-    convert = None
-    if converter:
+def learned(hf, **more):
+    return common(hf, eps=getattr(hf, "layer_norm_epsilon", 1e-5), act_fn=hf.activation_function, normalization_type="LN", **more)
+
+
+def neo(hf):
+    return learned(hf, d_mlp=hf.intermediate_size or 4 * hf.hidden_size, use_attn_scale=False,
+                   **local_fields(hf.window_size, [kind == "local" for kind in hf.attention_layers]))
+
+
+def bloom(hf):
+    heads = hf.n_head
+    return dict(d_model=hf.hidden_size, n_heads=heads, d_head=hf.hidden_size // heads, n_layers=hf.n_layer, n_ctx=32,
+                d_mlp=4 * hf.hidden_size, d_vocab=hf.vocab_size, act_fn="gelu_fast", eps=hf.layer_norm_epsilon,
+                normalization_type="LN", post_embedding_ln=True, positional_embedding_type="alibi",
+                original_architecture="BloomForCausalLM")
+
+
+def big_code(hf):
+    return learned(hf, d_mlp=hf.n_inner or 4 * hf.n_embd, use_attn_scale=hf.scale_attn_weights,
+                   n_key_value_heads=1 if hf.multi_query else None)
+
+
+def starcoder2(hf):
+    kv = hf.num_key_value_heads
+    fields = common(hf, d_mlp=hf.intermediate_size, eps=hf.norm_epsilon, act_fn=hf.hidden_act, normalization_type="LN",
+                    n_key_value_heads=kv if kv != hf.num_attention_heads else None,
+                    **local_fields(hf.sliding_window, [bool(hf.sliding_window)] * hf.num_hidden_layers))
+    return {**fields, **rope_fields(hf, fields["d_head"])}
+
+
+def stablelm(hf):
+    kv = hf.num_key_value_heads
+    fields = common(hf, d_mlp=hf.intermediate_size, eps=hf.layer_norm_eps, act_fn=hf.hidden_act, normalization_type="LN",
+                    gated_mlp=True, parallel_attn_mlp=hf.use_parallel_residual,
+                    n_key_value_heads=kv if kv != hf.num_attention_heads else None)
+    return {**fields, **rope_fields(hf, fields["d_head"])}
+
+
+def falcon(hf):
+    kv = hf.num_kv_heads if hf.new_decoder_architecture or not hf.multi_query else 1
+    fields = common(hf, d_mlp=hf.ffn_hidden_size, eps=hf.layer_norm_epsilon, act_fn=hf.activation, normalization_type="LN",
+                    parallel_attn_mlp=hf.parallel_attn, n_key_value_heads=kv if kv != hf.num_attention_heads else None)
+    return {**fields, **rope_fields(hf, fields["d_head"])}
+
+
+def family(name, config, converter):
+    """`name`: the start of the Hugging Face classes' names; `converter`: of TransformerLens' module, or a function."""
+    convert = converter
+    if isinstance(converter, str):
         module = import_module(f"transformer_lens.pretrained.weight_conversions.{converter}")
         convert = getattr(module, f"convert_{converter}_weights")
     return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}ForCausalLM"), config, convert
@@ -85,4 +132,11 @@ FAMILIES = {
     "gptj": family("GPTJ", gptj, "gptj"),
     "phi": family("Phi", phi, "phi"),
     "phi3": family("Phi3", windowed, "phi3"),
+    "opt": family("OPT", lambda hf: learned(hf, d_mlp=hf.ffn_dim), "opt"),
+    "gpt_neo": family("GPTNeo", neo, "neo"),
+    "bloom": family("Bloom", bloom, "bloom"),
+    "gpt_bigcode": family("GPTBigCode", big_code, own_weights.big_code),
+    "starcoder2": family("Starcoder2", starcoder2, own_weights.starcoder2),
+    "stablelm": family("StableLm", stablelm, own_weights.stablelm),
+    "falcon": family("Falcon", falcon, own_weights.falcon),
 }

@@ -11,8 +11,10 @@ import types
 import torch
 import torch.nn.functional as F
 from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.components.abstract_attention import AbstractAttention
 from transformer_lens.pretrained.weight_conversions.gpt2 import convert_gpt2_weights
 from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
 from .families import FAMILIES
 
@@ -80,7 +82,17 @@ def family_to_tl(hf_model, **flags):
     state = {name: value for name, value in state.items() if name in shapes}
     model.load_and_process_state_dict(state, fold_ln=False, center_writing_weights=False, center_unembed=False,
                                       fold_value_biases=False)
+    if hf_model.config.model_type == "bloom":
+        use_hugging_face_slopes()
     return model.eval()
+
+
+def use_hugging_face_slopes():
+    """ALiBi slopes as Hugging Face has them; TransformerLens takes another rule for heads that are no power of two."""
+    def multipliers(n_heads, device=None):
+        return build_alibi_tensor(torch.ones(1, 2), n_heads, torch.float32)[:, 0, 1]
+
+    AbstractAttention.create_alibi_multipliers = staticmethod(multipliers)
 
 
 def add_attention_biases(hf_model, cfg, state):
