@@ -38,12 +38,6 @@ func readFile(_ path: String, isOptional: Bool = false) throws -> [UInt8]? {
     }
 }
 
-/// Whether a path leads to a folder.
-func isFolder(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-}
-
 /// The names in a folder; none if there is no such folder.
 func fileNames(in folder: String) -> [String] {
     guard let stream = opendir(folder) else { return [] }
