@@ -17,8 +17,9 @@ extension JinjaParser {
     mutating func expression() throws -> JinjaExpression {
         try nested { parser in
             var value = try parser.disjunction()
+            var count = 0
             while parser.takeName("if") {
-                let condition = try parser.disjunction()
+                let condition = try parser.link(&count) { try $0.disjunction() }
                 let otherwise = parser.takeName("else") ? try parser.expression() : nil
                 value = .choice(condition, then: value, otherwise: otherwise)
             }
@@ -26,15 +27,24 @@ extension JinjaParser {
         }
     }
 
+    /// The next operand of a row of operators, which may be only so long: the tree is as deep as the row is long.
+    private mutating func link(_ count: inout Int, _ body: (inout JinjaParser) throws -> JinjaExpression) throws -> JinjaExpression {
+        count += 1
+        guard count <= 64 else { throw JinjaError("more than 64 operators in a row") }
+        return try body(&self)
+    }
+
     mutating func disjunction() throws -> JinjaExpression {
         var left = try conjunction()
-        while takeName("or") { left = .or(left, try conjunction()) }
+        var count = 0
+        while takeName("or") { left = .or(left, try link(&count) { try $0.conjunction() }) }
         return left
     }
 
     private mutating func conjunction() throws -> JinjaExpression {
         var left = try negation()
-        while takeName("and") { left = .and(left, try negation()) }
+        var count = 0
+        while takeName("and") { left = .and(left, try link(&count) { try $0.negation() }) }
         return left
     }
 
@@ -63,7 +73,8 @@ extension JinjaParser {
 
     private mutating func sum() throws -> JinjaExpression {
         var left = try concatenation()
-        while isOp("+") || isOp("-") { left = .binary(advance().text, left, try concatenation()) }
+        var count = 0
+        while isOp("+") || isOp("-") { left = .binary(advance().text, left, try link(&count) { try $0.concatenation() }) }
         return left
     }
 
@@ -75,13 +86,17 @@ extension JinjaParser {
 
     private mutating func product() throws -> JinjaExpression {
         var left = try power()
-        while isOp("*") || isOp("/") || isOp("//") || isOp("%") { left = .binary(advance().text, left, try power()) }
+        var count = 0
+        while isOp("*") || isOp("/") || isOp("//") || isOp("%") {
+            left = .binary(advance().text, left, try link(&count) { try $0.power() })
+        }
         return left
     }
 
     private mutating func power() throws -> JinjaExpression {
         var left = try sign(withFilters: true)
-        while take("**") { left = .binary("**", left, try sign(withFilters: true)) }
+        var count = 0
+        while take("**") { left = .binary("**", left, try link(&count) { try $0.sign(withFilters: true) }) }
         return left
     }
 
@@ -159,7 +174,7 @@ extension JinjaParser {
         var value = base, count = 0
         while isOp(".") || isOp("[") || isOp("(") {
             count += 1
-            guard count <= Self.deepest else { throw JinjaError("nesting deeper than \(Self.deepest)") }
+            guard count <= 64 else { throw JinjaError("more than 64 members in a row") }
             if take(".") {
                 if token.kind == .int, let index = Int(token.text) {
                     at += 1
@@ -228,7 +243,7 @@ extension JinjaParser {
         var value = base, count = 0
         while isOp("|") || isName("is") || isOp("(") {
             count += 1
-            guard count <= Self.deepest else { throw JinjaError("nesting deeper than \(Self.deepest)") }
+            guard count <= 64 else { throw JinjaError("more than 64 filters in a row") }
             if take("|") {
                 value = .filter(value, try name(), isOp("(") ? try arguments() : JinjaArguments())
             } else if isOp("(") {
