@@ -48,7 +48,7 @@ let package = Package(
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],
-                    exclude: ["Goldens", "make_goldens.py", "make_formats_goldens.py", "make_chat_goldens.py"]),
+                    exclude: ["Goldens", "make_goldens.py", "make_formats_goldens.py", "make_chat_goldens.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "LensTestSupport"]),

@@ -1,6 +1,5 @@
 // Reading tokenizer.json into the stages of a tokenizer. It refuses unknown versions, members and component types, and
-// anything that would make a token mean two things. "truncation" and "padding" are settings of whoever wrote the file,
-// not of the tokenizer, and are not applied.
+// anything that would make a token mean two things.
 import LensFiles
 
 extension Tokenizer {
@@ -66,6 +65,9 @@ extension Tokenizer {
         added = try AddedVocabulary(json: fields.optional("added_tokens"), vocabulary: model.vocabulary,
                                     normalizer: normalizer, at: "added_tokens")
         self.config = config
+        truncation = try Truncation(json: fields.object["truncation"], at: "truncation")
+        padding = try Padding(json: fields.object["padding"], at: "padding")
+        asksForOrigins = normalizer != nil && preTokenizer?.asksForOrigins == true
         postProcessor = try PostProcessor(json: fields.object["post_processor"], at: "post_processor")
         let (model, added) = (model, added)
         func id(_ token: String?) -> Int? {
@@ -83,9 +85,14 @@ extension Tokenizer {
     /// What `add_bos_token` and `add_eos_token` ask for: where they are given, they overrule the tokenizer's own
     /// post-processor (as in Hugging Face `transformers`).
     private static func bosAndEOSTemplate(_ config: TokenizerConfig, _ bos: Int?, _ eos: Int?) -> Template {
-        var pieces: [Template.Piece] = [.text]
-        if config.addBOSToken == true, let bos { pieces.insert(.tokens([bos]), at: 0) }
-        if config.addEOSToken == true, let eos { pieces.append(.tokens([eos])) }
-        return Template(pieces: pieces)
+        func pieces(_ number: Int) -> [Template.Piece] {
+            var pieces: [Template.Piece] = [.text(number, type: number)]
+            if config.addBOSToken == true, let bos {
+                pieces.insert(.special(SpecialToken(config.bosToken ?? "", bos), type: number), at: 0)
+            }
+            if config.addEOSToken == true, let eos { pieces.append(.special(SpecialToken(config.eosToken ?? "", eos), type: number)) }
+            return pieces
+        }
+        return Template(single: pieces(0), pair: pieces(0) + pieces(1))
     }
 }
