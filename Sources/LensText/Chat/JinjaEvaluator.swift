@@ -36,14 +36,10 @@ final class JinjaMacro: @unchecked Sendable {
 /// Where a loop is: the template's `loop`.
 final class JinjaLoop: @unchecked Sendable {
     let items: [JinjaValue]
-    let depth: Int
     var index = 0
     var last: [JinjaValue]?
 
-    init(_ items: [JinjaValue], depth: Int) {
-        self.items = items
-        self.depth = depth
-    }
+    init(_ items: [JinjaValue]) { self.items = items }
 
     func member(_ name: String) -> JinjaValue? {
         switch name {
@@ -56,8 +52,9 @@ final class JinjaLoop: @unchecked Sendable {
         case "length": .int(items.count)
         case "previtem": index > 0 ? items[index - 1] : .undefined("there is no previous item")
         case "nextitem": index + 1 < items.count ? items[index + 1] : .undefined("there is no next item")
-        case "depth": .int(depth)
-        case "depth0": .int(depth - 1)
+        // Only recursive loops, which are not supported, are deeper.
+        case "depth": .int(1)
+        case "depth0": .int(0)
         case "cycle", "changed": .method(.loop(self), name)
         default: nil
         }
@@ -80,7 +77,6 @@ struct JinjaEvaluator {
     var clock: Int?
     private(set) var steps = 0
     private var nesting = 0
-    private var loopDepth = 0
     var scope = JinjaScope(parent: nil)
     private(set) var output: [UInt8] = []
 
@@ -202,9 +198,7 @@ struct JinjaEvaluator {
             _ = try run(otherwise)
             return
         }
-        loopDepth += 1
-        defer { loopDepth -= 1 }
-        let loop = JinjaLoop(items, depth: loopDepth)
+        let loop = JinjaLoop(items)
         for (index, item) in items.enumerated() {
             try charge()
             loop.index = index
@@ -257,9 +251,6 @@ struct JinjaEvaluator {
         guard let home = macro.scope else { throw JinjaError("a macro called where it is not: \(macro.name)") }
         let parameters = macro.tree.parameters
         var named = arguments.named
-        let outerDepth = loopDepth
-        loopDepth = 0
-        defer { loopDepth = outerDepth }
         return try nested { evaluator in
             try evaluator.inScope(parent: home) { inner in
                 for (index, parameter) in parameters.enumerated() {

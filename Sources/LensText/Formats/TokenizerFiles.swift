@@ -27,6 +27,13 @@ enum TokenizerFiles {
         throw LensError(.file, "no tokenizer in the folder", at: path, expected: expected)
     }
 
+    /// Whether a folder holds one of the files that only tokenizers have.
+    static func isPresent(in path: String) -> Bool {
+        (["tokenizer.json", "vocab.txt"] + sentencePieceNames).contains { exists("\(path)/\($0)") }
+            || exists(path + "/vocab.json") && exists(path + "/merges.txt")
+            || fileNames(in: path).contains { $0.hasSuffix(".tiktoken") }
+    }
+
     /// A file's tokenizer: what it is, its content says where it can, its name else.
     static func file(_ path: String, config: TokenizerConfig) throws -> (file: String, tokenizer: ConvertedTokenizer) {
         let name = path.split(separator: "/").last.map(String.init) ?? path
@@ -83,6 +90,9 @@ enum TokenizerFiles {
 }
 
 extension Tokenizer {
+    /// Whether `init(folder:)` would find a tokenizer's files in a folder.
+    public static func isPresent(in folder: String) -> Bool { TokenizerFiles.isPresent(in: folder) }
+
     /// Loads a tiktoken rank file with the pattern text is cut by.
     ///
     /// - Parameters:
