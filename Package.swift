@@ -43,7 +43,9 @@ let package = Package(
         ]),
 
         // Double-precision references, comparisons that reject NaN first, tiny models, golden files.
-        .target(name: "LensTestSupport", dependencies: ["LensFiles"], path: "Tests/LensTestSupport"),
+        // Optimised in debug builds too: the references are the slow part of a test run.
+        .target(name: "LensTestSupport", dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel"],
+                path: "Tests/LensTestSupport", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
         .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
@@ -51,7 +53,11 @@ let package = Package(
                     exclude: ["Goldens", "make_goldens.py", "make_formats_goldens.py", "make_chat_goldens.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
-        .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "LensTestSupport"]),
+        .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
+
+        // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.
+        .target(name: "TinyModels", dependencies: ["LensFiles"], path: "Tests/TinyModels"),
+        .executableTarget(name: "make-tiny-model", dependencies: ["TinyModels"], path: "Tests/make-tiny-model"),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -17,7 +17,8 @@ extension JSON {
     ///
     /// Doubles have the fewest digits that read back as the same Double and always a fraction or an exponent, so that they
     /// stay Doubles.
-    /// - Parameter pretty: one member or element a line, indented by two spaces; else no white space at all.
+    /// - Parameter pretty: one member or element a line, indented by two spaces, but arrays of scalars in one line; else no white
+    ///   space at all.
     /// - Throws: `LensError` (`.usage`) for a number that is not finite, if `nonFinite` is `.refuse`, and for values nested
     ///   deeper than 512.
     public func text(pretty: Bool = false, nonFinite: NonFinite = .refuse) throws -> String {
@@ -45,6 +46,8 @@ private struct JSONWriter {
         case .int(let number): put(String(number))
         case .double(let number): try write(number)
         case .string(let text): write(text)
+        case .array(let values) where pretty && !values.contains(where: \.isContainer):
+            try writeLine(values, depth: depth)
         case .array(let values):
             try list("[", "]", values, depth: depth) { writer, element in try writer.write(element, depth: depth + 1) }
         case .object(let object):
@@ -54,6 +57,16 @@ private struct JSONWriter {
                 try writer.write(pair.value, depth: depth + 1)
             }
         }
+    }
+
+    /// Scalars side by side.
+    private mutating func writeLine(_ values: [JSON], depth: Int) throws {
+        put("[")
+        for (index, value) in values.enumerated() {
+            if index > 0 { put(", ") }
+            try write(value, depth: depth + 1)
+        }
+        put("]")
     }
 
     private mutating func list<Elements: Sequence>(_ open: String, _ close: String, _ elements: Elements, depth: Int,
@@ -110,4 +123,8 @@ private struct JSONWriter {
     }
 
     private mutating func put(_ text: String) { output.append(contentsOf: text.utf8) }
+}
+
+extension JSON {
+    fileprivate var isContainer: Bool { arrayValue != nil || objectValue != nil }
 }

@@ -42,6 +42,8 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case posEmbed = "hook_pos_embed"
     case residPre = "blocks.{i}.hook_resid_pre"
     case attnIn = "blocks.{i}.hook_attn_in"
+    // A (position, head) that an edit of these, or of attnIn, changes is normalised by itself: ln1's sites show, and edit,
+    // the shared residual stream, which such a head no longer reads.
     case qInput = "blocks.{i}.hook_q_input"
     case kInput = "blocks.{i}.hook_k_input"
     case vInput = "blocks.{i}.hook_v_input"
@@ -160,10 +162,14 @@ public struct HookPoint: Sendable, Hashable {
         self.layer = layer
     }
 
+    /// Layers that a name, which may come from a file, can count.
+    private static let mostLayers = 1 << 30
+
     /// The point of a full name; nil if no site has it.
     public init?(name: String) {
         let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
         let layer = parts.count == 3 && parts[0] == "blocks" ? Int(parts[1]) : nil
+        guard (0..<Self.mostLayers).contains(layer ?? 0) else { return nil }
         guard let site = HookSite(rawValue: layer == nil ? name : "blocks.{i}.\(parts[2])"), site.isInBlock == (layer != nil),
               site.name(layer: layer) == name else { return nil }
         self.init(site, layer: layer)

@@ -13,7 +13,10 @@ public func saveRun(tokens: IntTensor?, logits: Tensor?, cache: ActivationCache,
     if let logits { contents.append(try content("logits", logits)) }
     for (name, activation) in cache.entries {
         if name == HookSite.tokens.rawValue {
-            contents.append(try TensorContent(name, shape: activation.shape, activation.array.map { Int64($0) }))
+            contents.append(try TensorContent(name, shape: activation.shape, activation.array.map { value in
+                guard let id = Int64(exactly: value) else { throw LensError(.usage, "not a token", at: name, found: "\(value)") }
+                return id
+            }))
         } else {
             contents.append(try content(name, activation))
         }

@@ -10,6 +10,7 @@ extension Transformer {
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
     public init(config: ModelConfig, savedParameters tensors: any TensorSource) throws {
         try config.validate()
+        try config.checkLayers(against: tensors)
         let buffers = ["blocks.*.attn.mask", "blocks.*.attn.IGNORE", "blocks.*.attn.rotary_sin", "blocks.*.attn.rotary_cos"]
         let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
         var parameters: [String: Tensor] = [:]

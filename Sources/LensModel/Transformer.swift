@@ -164,10 +164,12 @@ public struct Transformer: Sendable {
         let watched = [HookSite.lnFinalScale, .lnFinalNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
         let onlyLast = options.onlyLastLogits && !watched && options.returnType == .logits && pass.pos > 0
         let normalized = try pass.finalNorm(onlyLast ? stream.at(.all, .from(-1)) : stream)
-        guard options.returnType != .none else { return output }
+        // Nothing is returned then, but someone may look at what would have been.
+        let isUnembeddingWatched = pass.plan.touches(.unembedIn) || pass.plan.touches(.unembedOut)
+        guard options.returnType != .none || isUnembeddingWatched else { return output }
         let logits = try pass.unembed(normalized)
-        if options.returnType != .loss { output.logits = logits }
-        if options.returnType != .logits {
+        if [.logits, .both].contains(options.returnType) { output.logits = logits }
+        if [.loss, .both].contains(options.returnType) {
             guard let tokens else {
                 throw LensError(.usage, "a loss needs tokens", expected: "the tokens of the residual stream")
             }

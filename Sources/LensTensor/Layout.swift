@@ -65,6 +65,9 @@ public struct Layout: Sendable, Hashable {
         return true
     }
 
+    /// Whether several places are one element, as in a broadcast view.
+    var repeatsElements: Bool { zip(shape, strides).contains { $0 > 1 && $1 == 0 } }
+
     /// The axis number, negative counting from the end.
     public func axis(_ axis: Int) throws -> Int {
         let resolved = axis < 0 ? axis + rank : axis
@@ -122,6 +125,7 @@ public struct Layout: Sendable, Hashable {
     public func broadcast(to target: [Int]) throws -> Layout {
         let missing = target.count - rank
         guard missing >= 0 else { throw cannotBroadcast(target) }
+        _ = try checkedCount(target)
         var newStrides = [Int](repeating: 0, count: target.count)
         for axis in 0..<rank {
             if shape[axis] == target[axis + missing] {

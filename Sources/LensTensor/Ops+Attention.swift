@@ -115,12 +115,12 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
     args.scores_out = result.scores?.storage.pointer
     args.pattern_out = result.pattern?.storage.pointer
     args.z = result.z?.storage.pointer
-    args.threads = lens_get_threads()
     try withExtendedLifetime(input) {
         try pages.withPagePointers { pointers, width in
             args.pages_per_row = Int64(width)
             let scratch = try FloatStorage(uninitialized: Int(lens_attention_scratch(&args)))
             args.scratch = scratch.pointer
+            args.scratch_count = Int64(scratch.count)
             pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in
                 first.withUnsafeBufferPointer { firstBuffer in
                     (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in

@@ -100,9 +100,9 @@ public struct Tensor: Sendable {
     package mutating func assign(_ value: Tensor, at indices: [TensorIndex]) throws {
         let target = try layout.sliced(indices)
         let source = try value.layout.broadcast(to: target.shape)
-        // Where the whole tensor is replaced, or it is shared, write to storage of our own.
+        // Where the storage is shared, or several places are one element, write to storage of our own.
         let valueHeld = Tensor(storage: value.storage, layout: source)
-        if valueHeld.storage === storage || !isKnownUniquelyReferenced(&storage) {
+        if valueHeld.storage === storage || layout.repeatsElements || !isKnownUniquelyReferenced(&storage) {
             let copied = try valueHeld.copied()
             try makeUnique()
             let moved = try layout.sliced(indices)

@@ -26,7 +26,7 @@ extension ConfigReader {
         let topFactor = try double("partial_rotary_factor", default: 1)
         let old = try nested("rope_scaling"), new = try nested("rope_parameters")
         guard let details = new ?? old else {
-            return Rotary(dim: Int(Double(dim) * topFactor), base: topBase ?? 10_000)
+            return Rotary(dim: try rotaryDim(dim, topFactor), base: topBase ?? 10_000)
         }
         let factor = try details.double("partial_rotary_factor", default: topFactor)
         let base = try details.double("rope_theta", default: topBase ?? 10_000)
@@ -43,7 +43,16 @@ extension ConfigReader {
         default: throw details.invalid("rope_type", expected: "one of default, linear, llama3")
         }
         try details.finish()
-        return Rotary(dim: Int(Double(dim) * factor), base: base, scaling: scaling)
+        return Rotary(dim: try rotaryDim(dim, factor), base: base, scaling: scaling)
+    }
+
+    /// The channels that turn, out of `dim`.
+    private func rotaryDim(_ dim: Int, _ factor: Double) throws -> Int {
+        guard let turning = Int(exactly: (Double(dim) * factor).rounded(.towardZero)) else {
+            throw LensError(.config, "impossible rotary embedding", at: "\(location): partial_rotary_factor",
+                            expected: "a number up to 1", found: "\(factor)")
+        }
+        return turning
     }
 
     /// A number above zero.

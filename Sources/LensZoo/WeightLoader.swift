@@ -35,6 +35,7 @@ struct WeightLoader {
 
     /// - Throws: `LensError(.weights)`.
     func load() throws -> Parameters {
+        try config.checkLayers(against: tensors)
         let rules = architecture.weights(config).flatMap { $0.expanded(layers: config.nLayers) }
         let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
         var unused = Set(tensors.names)

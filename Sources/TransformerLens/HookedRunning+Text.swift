@@ -122,7 +122,7 @@ extension HookedRunning {
         case .texts(let texts): rows = try texts.map { try tokens(of: $0, prependBOS: prependBOS) }
         case .tokens(let given): rows = given
         }
-        if truncate { rows = rows.map { Array($0.prefix(model.config.nCtx)) } }
+        if truncate { rows = rows.map { Array($0.prefix(longestRow(input.modelInput, prependBOS: prependBOS))) } }
         let longest = rows.map(\.count).max() ?? 0
         guard rows.contains(where: { $0.count != longest }) else { return (try IntTensor(rows: rows), nil) }
         if let empty = rows.firstIndex(where: \.isEmpty) {
@@ -135,6 +135,14 @@ extension HookedRunning {
         }
         return (try IntTensor(rows: rows.map { padded($0, with: pad) }),
                 try IntTensor(rows: rows.map { padded(Array(repeating: 1, count: $0.count), with: 0) }))
+    }
+
+    /// How many tokens of a row are kept: the context, and one less of text without its beginning-of-sequence token, which
+    /// TransformerLens takes off after cutting.
+    private func longestRow(_ input: ModelInputKind, prependBOS: Bool?) -> Int {
+        guard case .texts = input, let tokenizer, tokenizer.bosID != nil,
+              !(prependBOS ?? model.config.defaultPrependBOS) else { return model.config.nCtx }
+        return max(0, model.config.nCtx - 1)
     }
 
     func requiredTokenizer() throws -> Tokenizer {
@@ -154,9 +162,11 @@ extension Tokenizer {
     ///   - prependBOS: nil leaves it to the tokenizer.
     ///   - isRequired: whether it is an error that there is no such token.
     public func tokens(of text: String, prependBOS: Bool?, isRequired: Bool = false) throws -> [Int] {
+        guard let prependBOS else { return try encode(text: text, addSpecialTokens: true) }
+        // TransformerLens has a tokenizer that names its token add that one, and nothing else.
+        if let bosID { return try (prependBOS ? [bosID] : []) + encode(text: text, addSpecialTokens: false) }
         var tokens = try encode(text: text, addSpecialTokens: true)
-        guard let prependBOS else { return tokens }
-        guard let bos = bosID ?? eosID else {
+        guard let bos = eosID else {
             if isRequired { throw LensError(.usage, "no beginning-of-sequence token to prepend", expected: "a tokenizer with one") }
             return tokens
         }

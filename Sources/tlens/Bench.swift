@@ -4,24 +4,25 @@ import ArgumentParser
 import TransformerLens
 
 struct Bench: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Measure tokens per second: prefill, decode, cached run.")
+    static let configuration = CommandConfiguration(abstract: "Measure tokens per second: prefill, decode, cached run.",
+                                                    usage: "tlens bench <model> [<options>]")
 
     @OptionGroup var options: ModelOptions
 
-    @Option(help: "Tokens in the prompt.")
+    @Option(help: ArgumentHelp("Tokens in the prompt.", valueName: "n"))
     var promptTokens = 128
 
-    @Option(help: "Tokens to generate.")
+    @Option(help: ArgumentHelp("Tokens to generate.", valueName: "n"))
     var newTokens = 32
 
-    @Option(help: "Times each is run; the median counts.")
+    @Option(help: ArgumentHelp("Times each is run; the median counts.", valueName: "n"))
     var repeats = 5
 
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        for (name, value) in [("--prompt-tokens", promptTokens), ("--new-tokens", newTokens), ("--repeats", repeats)] where value < 1 {
-            throw ValidationError("\(name) takes a number from 1, not \(value)")
+        for (name, value) in [("--prompt-tokens", promptTokens), ("--new-tokens", newTokens), ("--repeats", repeats)] where !(1...1_000_000).contains(value) {
+            throw ValidationError("\(name) takes a number from 1 to 1000000, not \(value)")
         }
     }
 
@@ -86,11 +87,11 @@ struct Bench: ParsableCommand {
             ])
             return
         }
-        print("\(try Kernels.instructionSet()), \(Kernels.threads) threads, weights \(options.dtype); median of \(repeats)")
+        try say("\(try Kernels.instructionSet()), \(threadCount(Kernels.threads)), weights \(options.dtype); median of \(repeats)")
         var table = TextTable(["work", "#tokens", "#ms", "#tokens/s"])
         for result in results {
             table.add([result.name, "\(result.tokens)", fixed(result.seconds * 1e3, 2), fixed(Double(result.tokens) / result.seconds, 1)])
         }
-        print(table.text)
+        try say(table.text)
     }
 }

@@ -14,16 +14,16 @@ struct OutputOptions: ParsableArguments {
 
 /// Options of every command that loads a model.
 struct ModelOptions: ParsableArguments {
-    @Argument(help: "A model: a folder, a registered name, or a hub id in the local cache.")
+    @Argument(help: "A folder, a registered name, or a hub id in the local cache.")
     var model: String
 
-    @Option(help: "Threads to compute with (results do not depend on it). Default: all cores.")
+    @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))
     var threads: Int?
 
-    @Option(help: "How weights are kept: f32.")
+    @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
     var dtype = "f32"
 
-    @Option(help: "How weights are rewritten at load: none.")
+    @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
     var processing = "none"
 
     func validate() throws {
@@ -49,7 +49,7 @@ struct BOSOptions: ParsableArguments {
     @Flag(name: .customLong("prepend-bos"), help: "Begin text with the beginning-of-sequence token.")
     var prepend = false
 
-    @Flag(name: .customLong("no-bos"), help: "Do not. (Default: the family's rule.)")
+    @Flag(name: .customLong("no-bos"), help: "Begin text without it. (default: the family's rule)")
     var none = false
 
     func validate() throws {

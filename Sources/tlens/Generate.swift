@@ -4,27 +4,28 @@ import ArgumentParser
 import TransformerLens
 
 struct Generate: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.")
+    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.",
+                                                    usage: "tlens generate <model> --prompt <text> [<options>]")
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions
 
-    @Option(help: "Most tokens to add.")
+    @Option(help: ArgumentHelp("Most tokens to add.", valueName: "n"))
     var maxNewTokens = 20
 
-    @Option(help: "0 takes the most likely token; higher is more varied.")
+    @Option(help: ArgumentHelp("0 takes the most likely token; higher is more varied.", valueName: "t"))
     var temperature = 1.0
 
-    @Option(help: "Choose among the K most likely tokens.")
+    @Option(help: ArgumentHelp("Choose among the k most likely tokens.", valueName: "k"))
     var topK: Int?
 
-    @Option(help: "Choose among the fewest tokens whose probabilities reach P.")
+    @Option(help: ArgumentHelp("Choose among the fewest tokens whose probabilities reach p.", valueName: "p"))
     var topP: Double?
 
-    @Option(help: "The same seed gives the same text.")
+    @Option(help: ArgumentHelp("The same seed gives the same text.", valueName: "s"))
     var seed: UInt64 = 0
 
-    @Option(parsing: .unconditionalSingleValue, help: "Stop after this text. Repeatable.")
+    @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("Stop after this text. Repeatable.", valueName: "text"))
     var stop: [String] = []
 
     @Flag(help: "Print as it comes (one prompt only).")
@@ -57,17 +58,17 @@ struct Generate: ParsableCommand {
         if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
         guard model.tokenizer != nil else { return try runWithoutText(model, rows) }
         var watchers = try rows.map { try RowWatcher($0, model, stop) }
-        if stream, !chat { printNow(watchers[0].promptText) }
+        if stream, !chat { try say(watchers[0].promptText, terminator: "") }
         let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling) { tokens in
             for (row, token) in tokens.enumerated() {
                 guard let token, !watchers[row].hasStopped else { continue }
                 let added = try watchers[row].add(token)
-                if stream { printNow(added) }
+                if stream { try say(added, terminator: "") }
             }
             return watchers.contains { !$0.hasStopped }
         }
         if stream {
-            print(try watchers[0].rest())
+            try say(try watchers[0].rest())
             return
         }
         try show(watchers.indices.map { (rows[$0], new[$0], try chat ? watchers[$0].finishAnswer() : watchers[$0].finish()) })
@@ -100,7 +101,7 @@ struct Generate: ParsableCommand {
             }))
             return
         }
-        print(rows.map { $0.text ?? ($0.prompt + $0.new).map(String.init).joined(separator: ",") }.joined(separator: "\n---\n"))
+        try say(rows.map { $0.text ?? ($0.prompt + $0.new).map(String.init).joined(separator: ",") }.joined(separator: "\n---\n"))
     }
 }
 

@@ -4,7 +4,9 @@ import ArgumentParser
 import TransformerLens
 
 struct Info: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show a model's configuration, parameter count and hook sites with their shapes.")
+    static let configuration = CommandConfiguration(
+        abstract: "Show a model's configuration, parameter count and hook sites with their shapes.",
+        usage: "tlens info <model> [<options>]")
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var output: OutputOptions
@@ -16,17 +18,20 @@ struct Info: ParsableCommand {
 
     private func printText(_ model: HookedTransformer) throws {
         let fields = try model.config.hookedTransformerConfig.asObject(at: "configuration")
+        var facts = TextTable(["configuration", ""])
         for (name, value) in fields.pairs where !value.isNull {
-            print("\(name): \(try value.stringValue ?? value.text())")
+            facts.add([name, escaped(try value.stringValue ?? value.text())])
         }
-        print("parameters: \(grouped(model.model.parameters.count)) (\(grouped(model.model.parameters.byteCount)) bytes held as f32)")
-        print("instruction set: \(try Kernels.instructionSet()), \(Kernels.threads) threads\n")
+        facts.add(["parameters", grouped(model.model.parameters.count)])
+        facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes, f32"])
+        facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
+        try say(facts.text + "\n")
         var table = TextTable(["hook site", "shape", "holds"])
         for site in sites(model.config) {
             table.add([site.rawValue + (site.row.isOnDemand ? " *" : ""), shape(site, model.config), site.row.about])
         }
-        print(table.text)
-        print("\n{i}: 0 to \(model.config.nLayers - 1).  *: exists where it is named, not under `all`.")
+        try say(table.text)
+        try say("\n{i}: 0 to \(model.config.nLayers - 1).  *: exists where it is named, not under `all`.")
     }
 
     private func json(_ model: HookedTransformer) throws -> JSON {

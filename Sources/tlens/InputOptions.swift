@@ -5,21 +5,22 @@ import TransformerLens
 
 /// What to run on: exactly one kind of input, one row or several.
 struct InputOptions: ParsableArguments {
-    @Option(name: .customLong("prompt"), parsing: .unconditionalSingleValue, help: "Text. Repeat for a batch.")
+    @Option(name: .customLong("prompt"), parsing: .unconditionalSingleValue,
+            help: ArgumentHelp("Text. Repeat for a batch.", valueName: "text"))
     var prompts: [String] = []
 
-    @Option(help: "A file with one prompt a line.")
+    @Option(help: ArgumentHelp("A file with one prompt a line.", valueName: "file"))
     var promptsFile: String?
 
-    @Option(help: "Tokens, as 1,2,3. Repeat for a batch.")
+    @Option(help: ArgumentHelp("Tokens, as 1,2,3. Repeat for a batch.", valueName: "ids"))
     var tokens: [String] = []
 
-    @Option(help: "A JSON file with rows of tokens, [[1,2,3],[4,5]].")
+    @Option(help: ArgumentHelp("A JSON file with rows of tokens, [[1,2,3],[4,5]].", valueName: "file"))
     var tokensFile: String?
 
     @OptionGroup var bos: BOSOptions
 
-    @Option(help: "Where shorter rows of a batch are padded: right or left.")
+    @Option(help: ArgumentHelp("Where shorter rows of a batch are padded: right or left.", valueName: "side"))
     var paddingSide = "right"
 
     func validate() throws {

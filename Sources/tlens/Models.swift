@@ -4,9 +4,10 @@ import ArgumentParser
 import TransformerLens
 
 struct Models: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the registered models.")
+    static let configuration = CommandConfiguration(abstract: "List the registered models.",
+                                                    usage: "tlens models [--family <name>] [--json]")
 
-    @Option(help: "Only one family.")
+    @Option(help: ArgumentHelp("Only one family.", valueName: "name"))
     var family: String?
 
     @OptionGroup var output: OutputOptions
@@ -28,7 +29,8 @@ struct Models: ParsableCommand {
         }
         var table = TextTable(["family", "hub id", "aliases"])
         for model in models { table.add([model.family, model.hubID, model.aliases.joined(separator: ", ")]) }
-        print(table.text)
-        print("\nA folder of any of these families loads too: \(Architecture.all.flatMap(\.huggingFaceNames).joined(separator: ", ")).")
+        try say(table.text)
+        let architectures = Architecture.all.flatMap(\.huggingFaceNames)
+        try say("\nAny checkpoint of these architectures loads from its folder: \(architectures.joined(separator: ", ")).")
     }
 }

@@ -1,39 +1,10 @@
-// Tables, JSON and progress. stdout carries results and nothing else; progress goes to stderr, and only to a terminal.
+// How results look: tables, JSON, numbers and tokens as text. Writing them is StandardStreams' business.
 
 import TransformerLens
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
-/// A line on stderr that comes and goes.
-struct Progress {
-    private let isShown: Bool
-
-    init(_ output: OutputOptions) { isShown = !output.quiet && !output.json && isatty(2) == 1 }
-
-    func show(_ text: String) { if isShown { writeToStandardError("\r\u{1B}[2K\(text)") } }
-
-    func clear() { if isShown { writeToStandardError("\r\u{1B}[2K") } }
-
-    private func writeToStandardError(_ text: String) {
-        let bytes = Array(text.utf8)
-        _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
-    }
-}
-
-/// Text to stdout at once, without a line's end.
-func printNow(_ text: String) {
-    print(text, terminator: "")
-    fflush(nil)
-}
 
 /// One JSON document.
 func printJSON(_ value: JSON) throws {
-    print(try value.text(pretty: true, nonFinite: .null))
+    try say(try value.text(pretty: true, nonFinite: .null))
 }
 
 /// Columns, left-aligned but for numbers, a header line first.
@@ -49,14 +20,15 @@ struct TextTable {
 
     mutating func add(_ row: [String]) { rows.append(row) }
 
+    /// Every row a line, none ending in spaces.
     var text: String {
         let widths = rows[0].indices.map { column in rows.map { Self.width($0[column]) }.max() ?? 0 }
         return rows.map { row in
             row.enumerated().map { column, cell in
                 let filling = String(repeating: " ", count: widths[column] - Self.width(cell))
                 if isNumber[column] { return filling + cell }
-                return column == row.count - 1 ? cell : cell + filling
-            }.joined(separator: "  ")
+                return cell + filling
+            }.joined(separator: "  ").trimmingTrailingSpaces
         }.joined(separator: "\n")
     }
 
@@ -76,19 +48,31 @@ struct TextTable {
     }
 }
 
-/// A token's text as one line can show it: quoted, control characters escaped.
-func quoted(_ text: String) -> String {
-    var result = "\""
+extension String {
+    fileprivate var trimmingTrailingSpaces: String {
+        String(decoding: utf8.reversed().drop { $0 == UInt8(ascii: " ") }.reversed(), as: UTF8.self)
+    }
+}
+
+/// A token's text as one line can show it: quoted, and escaped where it holds what a terminal would obey or not show.
+func quoted(_ text: String) -> String { "\"\(escaped(text, also: "\""))\"" }
+
+/// Text as one line can show it: line ends, control characters and invisible ones escaped.
+func escaped(_ text: String, also other: Unicode.Scalar? = nil) -> String {
+    var result = ""
     for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\n": result += "\\n"
-        case "\t": result += "\\t"
-        case "\"": result += "\\\""
-        case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value): result += "\\u{\(String(scalar.value, radix: 16))}"
+        switch (scalar, scalar.properties.generalCategory) {
+        case ("\n", _): result += "\\n"
+        case ("\t", _): result += "\\t"
+        case ("\r", _): result += "\\r"
+        case ("\\", _): result += "\\\\"
+        case (other, _): result += "\\\(scalar)"
+        case (_, .control), (_, .format), (_, .lineSeparator), (_, .paragraphSeparator), (_, .unassigned), (_, .privateUse):
+            result += "\\u{\(String(scalar.value, radix: 16))}"
         default: result.unicodeScalars.append(scalar)
         }
     }
-    return result + "\""
+    return result
 }
 
 /// A number with `digits` after the point.
@@ -113,3 +97,6 @@ func grouped(_ count: Int) -> String {
     }
     return (count < 0 ? "-" : "") + String(result.reversed())
 }
+
+/// `1 thread`, `2 threads`.
+func threadCount(_ count: Int) -> String { "\(count) thread\(count == 1 ? "" : "s")" }

@@ -13,6 +13,7 @@ import Darwin
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "One forward pass: next tokens, loss, and activations to a file.",
+        usage: "tlens run <model> --prompt <text> [--cache <filter>] [<options>]",
         discussion: """
             FILTER names activations: a full name (blocks.3.hook_resid_post), a shorthand (pattern, resid_pre5), a glob \
             (blocks.*.hook_z) or all. `tlens info MODEL` lists the names.
@@ -24,10 +25,10 @@ struct Run: ParsableCommand {
     @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep. Repeatable.", valueName: "filter"))
     var filters: [String] = []
 
-    @Option(help: "Write tokens, logits and the kept activations to F.safetensors or F.npz.")
+    @Option(help: ArgumentHelp("Write tokens, logits and the kept activations: a .safetensors or .npz file.", valueName: "file"))
     var out: String?
 
-    @Option(help: "Next tokens to show.")
+    @Option(help: ArgumentHelp("Next tokens to show.", valueName: "n"))
     var top = 10
 
     @OptionGroup var output: OutputOptions
@@ -56,19 +57,19 @@ struct Run: ParsableCommand {
         try output.json ? printJSON(json(reports, result.cache, model)) : printText(reports, result.cache)
     }
 
-    private func printText(_ reports: [RowReport], _ cache: ActivationCache) {
+    private func printText(_ reports: [RowReport], _ cache: ActivationCache) throws {
         for (index, report) in reports.enumerated() {
-            if reports.count > 1 { print("row \(index): \(report.tokens.count) tokens") }
-            print(report.table)
-            if let loss = report.loss { print("loss: \(fixed(loss, 4)) nats per token") }
-            print("")
+            if index > 0 { try say("") }
+            if reports.count > 1 { try say("row \(index): \(report.tokens.count) tokens") }
+            try say(report.table)
+            if let loss = report.loss { try say("loss: \(fixed(loss, 4)) nats per token") }
         }
         if !cache.isEmpty, out == nil {
             var table = TextTable(["activation", "shape"])
             for (name, activation) in cache.entries { table.add([name, "\(activation.shape)"]) }
-            print(table.text)
+            try say("\n" + table.text)
         }
-        if let out { print("wrote \(out): tokens, logits and \(cache.count) activations") }
+        if let out { try say("\nwrote \(out): tokens, logits, \(cache.count) activation\(cache.count == 1 ? "" : "s")") }
     }
 
     private func json(_ reports: [RowReport], _ cache: ActivationCache, _ model: HookedTransformer) -> JSON {

@@ -6,6 +6,10 @@ import TransformerLens
 struct Tokenize: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the tokens of a text, or the text of tokens.",
+        usage: """
+            tlens tokenize <model> <text> [--no-bos]
+            tlens tokenize <model> --decode <ids>
+            """,
         discussion: """
             MODEL may be a folder or a tokenizer.json with only a tokenizer; without a config.json there is no family's rule, \
             and the beginning-of-sequence token is what the tokenizer itself adds.
@@ -17,7 +21,7 @@ struct Tokenize: ParsableCommand {
     @Argument(help: "The text.")
     var text: String?
 
-    @Option(help: "Tokens to turn into text, as 1,2,3.")
+    @Option(help: ArgumentHelp("Tokens to turn into text, as 1,2,3.", valueName: "ids"))
     var decode: String?
 
     @OptionGroup var bos: BOSOptions
@@ -33,7 +37,7 @@ struct Tokenize: ParsableCommand {
         if let decode {
             let ids = decode.isEmpty ? [] : try tokenList(decode)
             let text = try tokenizer.decode(tokens: ids, skipSpecialTokens: false)
-            try output.json ? printJSON(["ids": .array(ids.map(JSON.int)), "text": .string(text)]) : print(text)
+            try output.json ? printJSON(["ids": .array(ids.map(JSON.int)), "text": .string(text)]) : say(text)
             return
         }
         let ids = try tokenizer.tokens(of: text ?? "", prependBOS: bos.choice ?? rule, isRequired: bos.prepend)
@@ -44,7 +48,7 @@ struct Tokenize: ParsableCommand {
         }
         var table = TextTable(["#position", "#id", "token"])
         for (index, (id, token)) in zip(ids, tokens).enumerated() { table.add(["\(index)", "\(id)", quoted(token)]) }
-        print(table.text)
+        try say(table.text)
     }
 
     /// The tokenizer, and the family's rule for the beginning-of-sequence token if a configuration tells the family.

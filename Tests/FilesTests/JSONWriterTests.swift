@@ -9,17 +9,18 @@ import Testing
     }
 
     @Test func writesPretty() throws {
-        let value: JSON = ["a": [1, 2], "b": [:], "c": ["d": "e"]]
+        let value: JSON = ["a": [1, 2], "b": [:], "c": ["d": "e"], "f": [[], [3]]]
         #expect(try value.text(pretty: true) == """
             {
-              "a": [
-                1,
-                2
-              ],
+              "a": [1, 2],
               "b": {},
               "c": {
                 "d": "e"
-              }
+              },
+              "f": [
+                [],
+                [3]
+              ]
             }
             """)
     }

@@ -1,23 +1,38 @@
-// Products with packed weights: tasks are panels of columns times chunks of rows; a panel's chunks lie side by side, so that
-// it stays in the cache.
+// linear.c: lens_linear split into tasks of one panel times one chunk of rows.
+//
+// The split decides only who computes an element, never how. Panels go in groups that fit the level-2 cache; inside a
+// group each chunk of rows passes over all its panels before the next chunk comes, so both are found in cache.
 #include "lens_isa.h"
-#include "lens_threads.h"
+#include "lens_parallel.h"
 
-void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin, int64_t n_end,
-                 int64_t block, const float *x, int64_t ld_x, const float *packed, float *out, int64_t ld_out,
-                 const lens_epilogue *epilogue) {
-  (void)n;
+/// Weights a thread keeps in its level-2 cache, with room beside them for a chunk of x.
+#define GROUP_BYTES (512 * 1024)
+
+void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin,
+                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, const float *packed, float *out,
+                 int64_t ld_out, const lens_epilogue *epilogue) {
   if (m <= 0 || n_begin >= n_end) return;
-  lens_linear_job job = {.k = k, .k_begin = k_begin, .k_end = k_end, .n_begin = n_begin, .n_end = n_end, .block = block < 1 ? 1 : block,
-                         .ld_x = ld_x, .ld_out = ld_out, .x = x, .packed = packed, .out = out};
-  if (epilogue) job.epilogue = *epilogue;
-  int64_t first = n_begin / LENS_PANEL, panels = (n_end + LENS_PANEL - 1) / LENS_PANEL - first;
-  int64_t chunks = (m + LENS_ROW_CHUNK - 1) / LENS_ROW_CHUNK;
-  int64_t tasks = panels * chunks;
-  int32_t threads = lens_threads_for(tasks, (double)m * (double)(n_end - n_begin) * (double)(k_end - k_begin));
-  LENS_PARALLEL_FOR(threads, static)
-  for (int64_t task = 0; task < tasks; task++) {
-    int64_t begin = task % chunks * LENS_ROW_CHUNK;
-    isa->linear(&job, first + task / chunks, begin, lens_min(m, begin + LENS_ROW_CHUNK));
+  lens_linear_call call = {.m = m, .k = k, .n = n, .k_begin = k_begin, .k_end = k_end, .n_begin = n_begin,
+                           .n_end = n_end, .block = block, .x = x, .ld_x = ld_x, .packed = packed, .out = out,
+                           .ld_out = ld_out};
+  if (epilogue) call.epilogue = *epilogue;
+
+  const int64_t first_panel = n_begin / LENS_PANEL, panels = lens_ceil_div(n_end, LENS_PANEL) - first_panel;
+  const int64_t tiles = lens_ceil_div(m, isa->tile_rows);
+  const int64_t work = m * (n_end - n_begin) * lens_max(1, k_end - k_begin);
+  const int threads = lens_threads_for(work, panels * tiles);
+
+  // Chunks are whole tiles, nearly equal, and enough of them that each thread has a task or two.
+  const int64_t least = lens_ceil_div(m, LENS_ROW_CHUNK / isa->tile_rows * isa->tile_rows);
+  const int64_t chunks = lens_min(tiles, lens_max(least, lens_ceil_div(threads > 1 ? 2 * threads : 1, panels)));
+  const int64_t panel_bytes = LENS_PANEL * (int64_t)sizeof(float) * lens_max(1, k_end - k_begin);
+  const int64_t group = lens_max(1, lens_min(panels, GROUP_BYTES / panel_bytes));
+  LENS_PARALLEL_FOR(threads)
+  for (int64_t task = 0; task < panels * chunks; task++) {
+    const int64_t first = task / (group * chunks) * group, size = lens_min(group, panels - first);
+    const int64_t within = task - first * chunks, chunk = within / size, panel = first + within % size;
+    const int64_t row = tiles * chunk / chunks * isa->tile_rows;
+    const int64_t row_end = lens_min(m, tiles * (chunk + 1) / chunks * isa->tile_rows);
+    isa->linear_panel(&call, row, row_end - row, first_panel + panel);
   }
 }

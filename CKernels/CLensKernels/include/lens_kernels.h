@@ -46,6 +46,8 @@ bool lens_isa_runnable(const lens_isa *isa);
 /// The best runnable set, or the one LENS_ISA names. NULL if LENS_ISA names an unknown or unrunnable one:
 /// the caller reports that loudly. Decided once per process, thread-safe.
 const lens_isa *lens_isa_active(void);
+/// The set that LENS_ISA=name would choose: NULL if that is unknown or unrunnable; the best one if name is NULL or empty.
+const lens_isa *lens_isa_named(const char *name);
 
 /// Threads used by every driver from now on, in the whole process; n < 1 restores OpenMP's own choice.
 void lens_set_threads(int32_t n);
@@ -71,6 +73,8 @@ void lens_unpack(const float *packed, int64_t k, int64_t n, int64_t k_begin, int
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
 
+/// Each within 2 ulp of max(|x|, |result|) over all floats; exp within 1.5 ulp of the result, denormals included.
+/// NaN gives NaN. At -inf, SiLU and the GELUs give NaN (-inf · 0), as PyTorch does.
 typedef enum {
   LENS_ACT_NONE = 0,
   LENS_ACT_RELU,
@@ -78,6 +82,8 @@ typedef enum {
   LENS_ACT_GELU_NEW,  // 0.5x(1+tanh(√(2/π)(x+0.044715x³))), also gelu_pytorch_tanh
   LENS_ACT_GELU_FAST, // 0.5x(1+tanh(0.7978845608·x·(1+0.044715x²)))
   LENS_ACT_SILU,      // x·σ(x)
+  LENS_ACT_TANH,      // the one of softcapped scores
+  LENS_ACT_EXP,       // the one of every softmax
 } lens_act;
 
 /// What rides on a matrix product. All arrays are [m, ld_out] like `out`; any pointer may be NULL.
@@ -111,7 +117,8 @@ typedef enum { LENS_NORM_LAYER = 0, LENS_NORM_RMS = 1 } lens_norm_kind;
 /// scale = sqrt(mean(centred²) + eps), or scale_in[row] where given; normalized = centred * (1 / scale);
 /// out = normalized * w + b (two roundings; w, b NULL: not applied).
 /// out: [rows, width]; normalized_out: [rows, width]; scale_out: [rows]; each may be NULL. out may alias x.
-/// width 0 writes scale = sqrt(eps) only. NaN anywhere in a row makes that row NaN.
+/// width 0 writes scale = sqrt(eps) only. NaN anywhere in a row makes that row NaN
+/// (an RMS row with scale_in given: NaN only where x or the scale is).
 void lens_norm(const lens_isa *isa, lens_norm_kind kind, int64_t rows, int64_t width, float eps, const float *x,
                const float *scale_in, const float *w, const float *b, float *out, float *normalized_out,
                float *scale_out);
@@ -207,11 +214,11 @@ typedef struct {
   float *scores_out;
   float *pattern_out;
   float *z;
-  int32_t threads; // at most this many; fixed by the caller so that the scratch stays large enough
-  float *scratch;  // lens_attention_scratch() floats
+  float *scratch;        // lens_attention_scratch() floats
+  int64_t scratch_count; // floats at scratch: bounds the threads used, should their number be raised in between
 } lens_attention_args;
 
-/// Floats of scratch lens_attention needs for these arguments (pages_per_row, d_head and threads are read).
+/// Floats of scratch for the present thread count. With fewer, down to one thread's share, fewer threads are used.
 int64_t lens_attention_scratch(const lens_attention_args *args);
 void lens_attention(const lens_isa *isa, const lens_attention_args *args);
 

@@ -1,21 +1,20 @@
-// AVX2 with fused multiply-add: sixteen registers of eight lanes.
+// avx2.c: the generic bodies for AVX2 with FMA. Same bits as AVX-512.
 #include "lens_isa.h"
+
 #if defined(__x86_64__)
 
-static bool runnable(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#define LENS_FN(name) name##_avx2
 #define LENS_HAS_FMA 1
 #define LENS_TILE_ROWS 6
-// A vector of sixteen takes two registers: at most twelve for sums.
-#define LENS_TILE_VECTORS(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
-#define LENS_ISA_TABLE lens_isa_avx2
-#define LENS_ISA_NAME "avx2"
-#define LENS_ISA_RUNNABLE runnable
+// A vector is two ymm registers: 12 of 16 hold chains in the tall tiles. Few rows take wider tiles, so that a panel is
+// read in long runs where memory sets the pace.
+#define LENS_TILE_VECS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "all_rows.h"
 #pragma clang attribute pop
 
-#else
-typedef int lens_avx2_is_for_x86;
+static bool runnable(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+const lens_isa lens_isa_avx2 = LENS_ISA_TABLE("avx2");
+
 #endif

@@ -1,13 +1,13 @@
-// Plain C for any processor: no fused multiply-add, whatever vectors the compiler's baseline has.
+// portable.c: the generic bodies for whatever the compiler targets by default. No fused multiply-add: a product rounds
+// twice per step, so its bits differ from the other sets'.
 #include "lens_isa.h"
+
+#define LENS_HAS_FMA 0
+#define LENS_TILE_ROWS 2
+#define LENS_TILE_VECS(rows) ((rows) == 1 ? 2 : 1) // 8 of 16 registers hold chains
+
+#include "all_rows.h"
 
 static bool runnable(void) { return true; }
 
-#define LENS_FN(name) name##_portable
-#define LENS_HAS_FMA 0
-#define LENS_TILE_ROWS 2
-#define LENS_TILE_VECTORS(rows) ((rows) == 1 ? 2 : 1)
-#define LENS_ISA_TABLE lens_isa_portable
-#define LENS_ISA_NAME "portable"
-#define LENS_ISA_RUNNABLE runnable
-#include "all_rows.h"
+const lens_isa lens_isa_portable = LENS_ISA_TABLE("portable");

@@ -1,33 +1,28 @@
-// Every row body, then the table. An isa/*.c file includes this once inside its region, having defined LENS_FN (the suffix
-// of its functions), LENS_HAS_FMA, LENS_TILE_ROWS, LENS_TILE_VECTORS and LENS_ISA_TABLE, LENS_ISA_NAME, LENS_ISA_RUNNABLE.
-#include "vector_rows.h"
+// all_rows.h: every generic body, and the table that names them. An isa/*.c file sets the LENS_… macros, opens its target
+// region, includes this, closes the region, and fills its table with LENS_ISA_TABLE.
+#ifndef LENS_ALL_ROWS_H
+#define LENS_ALL_ROWS_H
 
-#include "math_rows.h"
+#include "lanes_rows.h"
+
+#include "exp_rows.h"
+
+#include "act_rows.h"
 
 #include "product_rows.h"
 
 #include "linear_rows.h"
-
-#include "elementwise_rows.h"
-
+#include "norm_rows.h"
+#include "rotary_rows.h"
 #include "softmax_rows.h"
 
-#include "attention_rows.h"
+#define LENS_ISA_TABLE(NAME)                                                                                        \
+  {                                                                                                                 \
+    .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
+    .linear_panel = linear_panel, .activation = activation_row, .gated = gated_row, .add = add_row,                 \
+    .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
+    .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
+    .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+  }
 
-const lens_isa LENS_ISA_TABLE = {
-    .name = LENS_ISA_NAME,
-    .runnable = LENS_ISA_RUNNABLE,
-    .linear = LENS_FN(linear),
-    .norm = LENS_FN(norm),
-    .affine = LENS_FN(affine),
-    .activation = LENS_FN(activation),
-    .gated = LENS_FN(gated),
-    .add = LENS_FN(add),
-    .scale = LENS_FN(scale),
-    .sum_parts = LENS_FN(sum_parts),
-    .softmax = LENS_FN(softmax),
-    .log_softmax = LENS_FN(log_softmax),
-    .cross_entropy = LENS_FN(cross_entropy),
-    .rotary = LENS_FN(rotary),
-    .attend = LENS_FN(attend),
-};
+#endif

@@ -1,52 +1,57 @@
-// Linear layers: rows of one panel, block by block of k, and the epilogue.
+// linear_rows.h: one task of lens_linear: some rows times one panel, blocks of k summed in order, then the epilogue.
+//
+// Loop order is k block, then row tile: a block of a panel (64 KiB at LENS_K_BLOCK) stays in the level-2 cache while all
+// rows pass over it. Totals between blocks live in scratch rather than in `out`, which may alias gate or residual.
+#ifndef LENS_LINEAR_ROWS_H
+#define LENS_LINEAR_ROWS_H
 
-/// Sixteen columns of one row of the epilogue; the caller has loaded what is there.
-LENS_INLINE v16 epilogue16(const lens_epilogue *epilogue, v16 linear, v16 gate, v16 residual) {
-  v16 value = epilogue->gate ? act16(epilogue->act, gate) * linear : act16(epilogue->act, linear);
-  return epilogue->residual ? residual + value : value;
+/// Sixteen columns' totals to linear_out and out. Only lanes from ..< to are inside the wanted columns.
+LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t row, int64_t column, int64_t from,
+                               int64_t to) {
+  const lens_epilogue *e = &call->epilogue;
+  const int64_t at = row * call->ld_out + column + from, left = to - from;
+  const float *bias = e->bias ? e->bias + column + from : NULL;
+  if (from > 0) { // a range that starts inside a vector: bring its lanes to the front
+    v16 moved = splat(0.0f);
+    for (int64_t i = from; i < to; i++) moved[i - from] = sum[i];
+    sum = moved;
+  }
+  if (bias) sum = sum + load_row(bias, left);
+  if (e->linear_out) store_row(e->linear_out + at, sum, left);
+  if (!call->out) return;
+  v16 value = e->gate ? activate(e->act, load_row(e->gate + at, left)) * sum : activate(e->act, sum);
+  if (e->residual) value = load_row(e->residual + at, left) + value;
+  store_row(call->out + at, value, left);
 }
 
-/// One row of totals to the outputs. total: the panel's columns, from absolute column `column` on.
-LENS_INLINE void finish_row(const lens_linear_job *job, int64_t row, int64_t column, const float *total) {
-  const lens_epilogue *epilogue = &job->epilogue;
-  int64_t begin = lens_max(job->n_begin, column), end = lens_min(job->n_end, column + LENS_PANEL);
-  const v16 zero = splat16(0.0f);
-  for (int64_t n = begin; n < end;) {
-    int64_t place = row * job->ld_out + n, count = lens_min(16, end - n);
-    v16 linear, gate = zero, residual = zero;
-    if (count == 16) {
-      linear = load16(total + n - column);
-      if (epilogue->bias) linear += load16(epilogue->bias + n);
-      if (epilogue->gate) gate = load16(epilogue->gate + place);
-      if (epilogue->residual) residual = load16(epilogue->residual + place);
-      if (epilogue->linear_out) store16(epilogue->linear_out + place, linear);
-      if (job->out) store16(job->out + place, epilogue16(epilogue, linear, gate, residual));
-    } else {
-      linear = load_part(total + n - column, count, 0.0f);
-      if (epilogue->bias) linear += load_part(epilogue->bias + n, count, 0.0f);
-      if (epilogue->gate) gate = load_part(epilogue->gate + place, count, 0.0f);
-      if (epilogue->residual) residual = load_part(epilogue->residual + place, count, 0.0f);
-      if (epilogue->linear_out) store_part(epilogue->linear_out + place, count, linear);
-      if (job->out) store_part(job->out + place, count, epilogue16(epilogue, linear, gate, residual));
+static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
+  _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
+  const int64_t column = panel * LENS_PANEL;
+  const int64_t begin = call->n_begin > column ? call->n_begin - column : 0;
+  const int64_t end = call->n_end < column + LENS_PANEL ? call->n_end - column : LENS_PANEL;
+  const int64_t offset = begin / LENS_LANES * LENS_LANES; // whole vectors; the lanes outside are never stored
+  const int64_t vecs = (end - offset + LENS_LANES - 1) / LENS_LANES;
+
+  const int64_t count = call->k_end - call->k_begin;
+  const float *w = call->packed + panel * call->k * LENS_PANEL + call->k_begin * LENS_PANEL + offset;
+  const float *x = call->x + row * call->ld_x;
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS; // of nearly equal height: 7 rows are 3 + 4
+
+  if (count <= 0) memset(totals, 0, sizeof totals);
+  for (int64_t k = 0; k < count; k += call->block) {
+    const int64_t length = count - k < call->block ? count - k : call->block;
+    for (int64_t tile = 0; tile < tiles; tile++) {
+      const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
+      product(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
+              totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD);
     }
-    n += count;
   }
+
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = offset; c < end; c += LENS_LANES) {
+      const int64_t from = begin > c ? begin - c : 0, to = end - c < LENS_LANES ? end - c : LENS_LANES;
+      linear_finish(call, load(totals + r * LENS_PANEL + c), row + r, column + c, from, to);
+    }
 }
 
-static void LENS_FN(linear)(const lens_linear_job *job, int64_t panel, int64_t m_begin, int64_t m_end) {
-  float total[LENS_ROW_CHUNK * LENS_PANEL] __attribute__((aligned(64)));
-  int64_t rows = m_end - m_begin, column = panel * LENS_PANEL;
-  // Vectors of the panel that hold wanted columns.
-  int64_t first = lens_max(0, job->n_begin - column) / 16;
-  int64_t last = (lens_min(LENS_PANEL, job->n_end - column) + 15) / 16;
-  const float *weights = job->packed + panel * job->k * LENS_PANEL + 16 * first;
-  const float *x = job->x + m_begin * job->ld_x;
-  if (job->k_begin == job->k_end)
-    for (int64_t i = 0; i < rows * LENS_PANEL; i++) total[i] = 0.0f;
-  for (int64_t k = job->k_begin; k < job->k_end; k += job->block) {
-    int64_t count = lens_min(job->block, job->k_end - k);
-    multiply_block(rows, (int)(last - first), count, x + (k - job->k_begin), job->ld_x, weights + k * LENS_PANEL, LENS_PANEL,
-                   k == job->k_begin, total + 16 * first, LENS_PANEL);
-  }
-  for (int64_t i = 0; i < rows; i++) finish_row(job, m_begin + i, column, total + i * LENS_PANEL);
-}
+#endif

@@ -1,64 +1,92 @@
-// Softmax and what shares its sums.
+// softmax_rows.h: softmax, log-softmax and cross-entropy of one row, and the softmax of attention in page chunks.
+#ifndef LENS_SOFTMAX_ROWS_H
+#define LENS_SOFTMAX_ROWS_H
 
-/// The largest element; NaN is passed over; -inf for an empty row.
-LENS_INLINE float row_max(int64_t n, const float *x) {
-  v16 best = splat16(-__builtin_inff());
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) best = max16(best, load16(x + i));
-  if (i < n) best = max16(best, load_part(x + i, n - i, -__builtin_inff()));
-  return max_of16(best);
-}
-
-/// Σ exp(x - shift), stored too if `out` is given.
-LENS_INLINE float row_exponentials(int64_t n, const float *x, float shift, float *out) {
-  v16 sum = splat16(0.0f);
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    v16 e = exp16(load16(x + i) - splat16(shift));
-    if (out) store16(out + i, e);
-    sum += e;
+/// Largest element that is a number (-inf if there is none), and whether the row has a NaN.
+LENS_INLINE float row_max(int64_t n, const float *x, bool *has_nan) {
+  v16 best = splat(-INFINITY);
+  i16 nan = (i16)splat(0.0f);
+  for (int64_t i = 0; i < n; i += LENS_LANES) {
+    const v16 v = load_or(x + i, n - i, -INFINITY);
+    best = choose(v > best, v, best);
+    nan |= v != v;
   }
-  if (i < n) {
-    v16 e = exp16(load_part(x + i, n - i, -__builtin_inff()) - splat16(shift));
-    if (out) store_part(out + i, n - i, e);
-    // Lanes past the row are exp(-inf) = 0; with an infinite shift they would be NaN, and so must not be added.
-    float lanes[16];
-    store16(lanes, e);
-    for (int64_t l = n - i; l < 16; l++) lanes[l] = 0.0f;
-    sum += load16(lanes);
-  }
-  return sum16(sum);
+  *has_nan = lanes_any(nan);
+  return lanes_max(best);
 }
 
-static void LENS_FN(softmax)(int64_t rows, int64_t n, const float *x, float *out) {
-  for (int64_t r = 0; r < rows; r++) {
-    const float *row = x + r * n;
-    float max = row_max(n, row);
-    // Nothing but -inf (and NaN): against 0 the first give 0 and NaN stays.
-    float shift = max == -__builtin_inff() ? 0.0f : max;
-    float sum = row_exponentials(n, row, shift, out + r * n);
-    float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-    for (int64_t j = 0; j < n; j++) out[r * n + j] = out[r * n + j] * inverse;
+/// Σ exp(x - max), sixteen lanes over the whole row.
+LENS_INLINE float row_exp_sum(int64_t n, const float *x, float max) {
+  v16 sum = splat(0.0f);
+  for (int64_t i = 0; i < n; i += LENS_LANES) {
+    const v16 e = lanes_exp(load_row(x + i, n - i) - splat(max));
+    sum = sum + (n - i < LENS_LANES ? keep_row(e, n - i) : e);
+  }
+  return lanes_sum(sum);
+}
+
+static void softmax_row(int64_t n, const float *x, float *out) {
+  bool has_nan;
+  const float max = row_max(n, x, &has_nan);
+  if (max == -INFINITY && !has_nan) { // everything masked
+    for (int64_t i = 0; i < n; i++) out[i] = 0.0f;
+    return;
+  }
+  v16 sum = splat(0.0f);
+  for (int64_t i = 0; i < n; i += LENS_LANES) {
+    const v16 e = lanes_exp(load_row(x + i, n - i) - splat(max));
+    store_row(out + i, e, n - i);
+    sum = sum + (n - i < LENS_LANES ? keep_row(e, n - i) : e);
+  }
+  scale_row(n, out, 1.0f / lanes_sum(sum), out);
+}
+
+static void log_softmax_row(int64_t n, const float *x, float *out) {
+  bool has_nan;
+  const float max = row_max(n, x, &has_nan);
+  const float log_sum = logf(row_exp_sum(n, x, max)); // one scalar a row: libm's, the same on every set
+  for (int64_t i = 0; i < n; i += LENS_LANES)
+    store_row(out + i, (load_row(x + i, n - i) - splat(max)) - splat(log_sum), n - i);
+}
+
+static float cross_entropy_row(int64_t n, const float *x, int32_t target) {
+  bool has_nan;
+  const float max = row_max(n, x, &has_nan);
+  return -((x[target] - max) - logf(row_exp_sum(n, x, max)));
+}
+
+/// count: a multiple of LENS_PAGE. Chunks with nothing visible add +0, which changes no sum of exponentials.
+static void pattern_row(int64_t count, float *scores) {
+  bool has_nan;
+  const float max = row_max(count, scores, &has_nan);
+  if (max == -INFINITY && !has_nan) {
+    for (int64_t i = 0; i < count; i++) scores[i] = 0.0f;
+    return;
+  }
+  float total = 0.0f;
+  for (int64_t page = 0; page < count; page += LENS_PAGE) {
+    v16 sum = splat(0.0f);
+    for (int64_t i = page; i < page + LENS_PAGE; i += LENS_LANES) {
+      const v16 e = lanes_exp(load(scores + i) - splat(max));
+      store(scores + i, e);
+      sum = sum + e;
+    }
+    total = total + lanes_sum(sum);
+  }
+  scale_row(count, scores, 1.0f / total, scores);
+}
+
+static void score_row(const lens_score_step *step, int64_t count, float *scores) {
+  for (int64_t i = 0; i < count; i += LENS_LANES) {
+    v16 s = load_row(scores + i, count - i) * splat(step->scale);
+    if (step->softcap > 0.0f) s = splat(step->softcap) * lanes_tanh(s / splat(step->softcap));
+    if (step->alibi) {
+      v16 distance;
+      for (int lane = 0; lane < LENS_LANES; lane++) distance[lane] = (float)(step->distance + i + lane);
+      s = s + splat(*step->alibi) * distance;
+    }
+    store_row(scores + i, s, count - i);
   }
 }
 
-/// log Σ exp(x - max).
-LENS_INLINE float row_log_sum(int64_t n, const float *x, float max) {
-  return __builtin_logf(row_exponentials(n, x, max, (float *)0));
-}
-
-static void LENS_FN(log_softmax)(int64_t rows, int64_t n, const float *x, float *out) {
-  for (int64_t r = 0; r < rows; r++) {
-    const float *row = x + r * n;
-    float max = row_max(n, row), log_sum = row_log_sum(n, row, max);
-    for (int64_t j = 0; j < n; j++) out[r * n + j] = (row[j] - max) - log_sum;
-  }
-}
-
-static void LENS_FN(cross_entropy)(int64_t rows, int64_t n, const float *x, int64_t ld_x, const int32_t *targets, float *loss) {
-  for (int64_t r = 0; r < rows; r++) {
-    const float *row = x + r * ld_x;
-    float max = row_max(n, row);
-    loss[r] = row_log_sum(n, row, max) - (row[targets[r]] - max);
-  }
-}
+#endif

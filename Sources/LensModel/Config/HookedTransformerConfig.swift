@@ -21,7 +21,7 @@ extension ModelConfig {
                 position: Position = .learned, gatedMLP: Bool = false, nKeyValueHeads: Int? = nil,
                 attentionDir: Attention.Direction = .causal) throws {
         let norm = try normalizationType.map { try Norm(name: $0, eps: eps) }
-        let mlp = actFn.map { MLP(width: dMlp ?? 4 * dModel, activation: $0, gate: gatedMLP ? .biasAfter : nil) }
+        let mlp = actFn.map { MLP(width: dMlp ?? 4 &* dModel, activation: $0, gate: gatedMLP ? .biasAfter : nil) }
         var attention = Attention(scale: Double(dHead).squareRoot())
         attention.direction = attentionDir
         self.init(nLayers: nLayers, dModel: dModel, nCtx: nCtx, nHeads: nHeads ?? dModel / max(1, dHead), dHead: dHead,
@@ -54,12 +54,12 @@ extension ModelConfig {
     }
 
     private static func mlp(_ reader: ConfigReader, _ dModel: Int) throws -> MLP? {
-        let width = try reader.optionalSize("d_mlp") ?? 4 * dModel, isGated = try reader.bool("gated_mlp", default: false)
+        let width = try reader.optionalSize("d_mlp") ?? 4 &* dModel, isGated = try reader.bool("gated_mlp", default: false)
         // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
         let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
-        let name = reader.value("act_fn")?.stringValue
+        let name = try reader.string("act_fn", default: "relu")
         guard try !reader.bool("attn_only", default: false) else { return nil }
-        guard let activation = Activation(rawValue: name ?? "relu") else {
+        guard let activation = Activation(rawValue: name) else {
             throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         return MLP(width: width, activation: activation, gate: isGated ? gate : nil)
@@ -97,9 +97,10 @@ extension ModelConfig {
 
     private static func refuseUnbuilt(_ reader: ConfigReader) throws {
         for key in ["use_local_attn", "post_embedding_ln", "use_normalization_before_and_after", "use_qk_norm", "use_yarn_rope",
-                    "load_in_4bit", "norm_topk_prob", "rmsnorm_uses_offset"] { try reader.require(key, false) }
+                    "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
+                    "rmsnorm_uses_offset"] { try reader.require(key, false) }
         for key in ["attn_scores_soft_cap", "output_logits_soft_cap"] { try reader.require(key, -1) }
-        for key in ["num_experts", "experts_per_token", "clip_qkv"] { try reader.require(key, nil) }
+        for key in ["num_experts", "experts_per_token", "clip_qkv", "quantization_method"] { try reader.require(key, nil) }
     }
 
     /// Fields that change no number in a forward pass of what is built here.
@@ -110,7 +111,7 @@ extension ModelConfig {
         "checkpoint_value", "n_params", "window_size", "attn_types", "rotary_base_local", "relative_attention_max_distance",
         "relative_attention_num_buckets", "decoder_start_token_id", "tie_word_embeddings", "uses_rms_norm", "layer_norm_folding",
         "yarn_factor", "yarn_attention_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_original_max_position_embeddings",
-        "yarn_truncate", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
+        "yarn_truncate", "yarn_global_attn_only", "train_seq_length", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
     ]
 
     /// This configuration in TransformerLens' field names.

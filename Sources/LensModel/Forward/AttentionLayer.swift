@@ -17,6 +17,11 @@ extension ForwardPass {
             k = try table.rotate(k, positions: rows)
             try fire(.rotQ, layer, &q)
         }
+        // Runs between other layers may have passed it by.
+        guard keyValues.layers[layer].count == offset else {
+            throw LensError(.usage, "the key-value cache does not reach this layer", at: "layer \(layer)", expected: "\(offset) positions",
+                            found: "\(keyValues.layers[layer].count)", advice: "run all passes of a cache over the same layers")
+        }
         try keyValues.layers[layer].append(keys: k, values: v)
         var pages = keyValues.layers[layer]
         if plan.touches(.rotK, layer), rotary != nil {

@@ -88,7 +88,7 @@ final class ForwardPass {
         guard positionSlice != .all, let axis = site.positionAxis else { return tensor }
         // A single position keeps its axis, as in TransformerLens.
         var index = positionSlice
-        if case .at(let position) = index { index = .span(position, position == -1 ? nil : position + 1) }
+        if case .at(let position) = index { index = .span(position, position == -1 ? nil : position &+ 1) }
         return try tensor.view(Array(repeating: .all, count: axis) + [index]).contiguous()
     }
 

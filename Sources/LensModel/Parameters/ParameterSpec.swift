@@ -76,14 +76,22 @@ extension ModelConfig {
         return norm.kind == .rms ? [weight] : [weight, ParameterSpec(name: "\(prefix).b", shape: [dModel], kind: .plain, isOptional: false)]
     }
 
+    /// Sizes a model can have. Products of three and the element count of any file that could hold them fit an Int.
+    private static let largestSize = 1 << 30
+    /// Layers a model can have: a thousand times what models have, so that a list over them is no burden.
+    private static let mostLayers = 1 << 16
+
     /// Checks that sizes are positive and fit together.
     /// - Throws: `LensError(.config)` naming the first that does not.
     public func validate() throws {
         let sizes = [("n_layers", nLayers, 0), ("d_model", dModel, 1), ("n_ctx", nCtx, 1), ("n_heads", nHeads, 1),
                      ("d_head", dHead, 1), ("n_key_value_heads", kvHeads, 1), ("d_vocab", dVocab, 1),
                      ("d_vocab_out", dVocabOut, 1), ("d_mlp", mlp?.width ?? 1, 1)]
-        for (name, size, least) in sizes where size < least || size > 1 << 30 {
-            throw LensError(.config, "impossible size", at: name, expected: "\(least)...\(1 << 30)", found: "\(size)")
+        for (name, size, least) in sizes {
+            let most = name == "n_layers" ? Self.mostLayers : Self.largestSize
+            guard (least...most).contains(size) else {
+                throw LensError(.config, "impossible size", at: name, expected: "\(least)...\(most)", found: "\(size)")
+            }
         }
         guard nHeads % kvHeads == 0 else {
             throw LensError(.config, "heads cannot be grouped", at: "n_key_value_heads", expected: "a divisor of \(nHeads) heads",
@@ -103,9 +111,34 @@ extension ModelConfig {
                                 found: "\(rotary.dim), base \(rotary.base)")
             }
         }
+        try validateRotaryScaling()
         if tiesEmbeddings, dVocab != dVocabOut {
             throw LensError(.config, "tied embeddings need equal vocabularies", at: "d_vocab_out", expected: "\(dVocab)",
                             found: "\(dVocabOut)")
+        }
+    }
+
+    private func validateRotaryScaling() throws {
+        guard case .rotary(let rotary) = position else { return }
+        let isPossible: Bool
+        switch rotary.scaling {
+        case .none: isPossible = true
+        case .linear(let factor): isPossible = factor > 0 && factor.isFinite
+        case .llama3(let factor, let low, let high, let context):
+            isPossible = factor > 0 && factor.isFinite && low > 0 && high > low && high.isFinite && context > 0
+        }
+        guard isPossible else {
+            throw LensError(.config, "impossible rotary scaling", at: "rotary", expected: "factors above 0, the low one below the high one",
+                            found: "\(rotary.scaling)")
+        }
+    }
+
+    /// Refuses a configuration of more layers than a checkpoint could hold, before anything is laid out for each.
+    /// - Throws: `LensError(.weights)`.
+    package func checkLayers(against tensors: any TensorSource) throws {
+        guard nLayers <= tensors.names.count else {
+            throw LensError(.weights, "fewer tensors than the configuration has layers", at: tensors.location,
+                            expected: "some for each of \(nLayers) layers", found: "\(tensors.names.count)")
         }
     }
 }

@@ -16,7 +16,7 @@ extension Architecture {
             let dHead = dModel / heads
             var attention = ModelConfig.Attention(scale: try reader.bool("scale_attn_weights", default: true) ? Double(dHead).squareRoot() : 1)
             attention.scaleByInverseLayer = try reader.bool("scale_attn_by_inverse_layer_idx", default: false)
-            let mlp = ModelConfig.MLP(width: try reader.value("n_inner")?.asInt(at: "n_inner") ?? 4 * dModel,
+            let mlp = ModelConfig.MLP(width: try reader.int("n_inner", default: 4 &* dModel),
                                       activation: try reader.activation("activation_function", default: "gelu_new"))
             var config = ModelConfig(nLayers: try reader.int("n_layer", default: 12), dModel: dModel,
                                      nCtx: try reader.int("n_positions", default: 1024), nHeads: heads, dHead: dHead,

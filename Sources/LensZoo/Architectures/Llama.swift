@@ -13,7 +13,7 @@ extension Architecture {
         config: { reader in
             let dModel = try reader.int("hidden_size"), heads = try reader.int("num_attention_heads")
             guard heads > 0 else { throw reader.invalid("num_attention_heads", expected: "at least 1") }
-            let dHead = try reader.value("head_dim")?.asInt(at: "head_dim") ?? dModel / heads
+            let dHead = try reader.int("head_dim", default: dModel / heads)
             let kvHeads = try reader.int("num_key_value_heads", default: heads)
             let mlp = ModelConfig.MLP(width: try reader.int("intermediate_size"),
                                       activation: try reader.activation("hidden_act", default: "silu"), gate: .biasOnEach)

@@ -1,0 +1,56 @@
+// pages.c: keys and values in and out of the cache's pages. Layout and slots: see "attention" in lens_kernels.h.
+#include "lens_pages.h"
+#include "lens_parallel.h"
+
+#include <string.h>
+
+int64_t lens_page_count(int64_t kv_heads, int64_t d_head) {
+  return kv_heads * LENS_PAGE * (d_head + lens_value_width(d_head));
+}
+
+void lens_pages_write(int64_t batch, int64_t new_keys, int64_t kv_heads, int64_t d_head, int64_t position,
+                      const int64_t *first, float *const *pages, int64_t pages_per_row, const float *k,
+                      const float *v) {
+  const int64_t d_value = lens_value_width(d_head);
+  const int threads = lens_threads_for(batch * new_keys * kv_heads * d_head, batch * kv_heads);
+  LENS_PARALLEL_FOR(threads)
+  for (int64_t task = 0; task < batch * kv_heads; task++) {
+    const int64_t b = task / kv_heads, g = task % kv_heads;
+    for (int64_t i = 0; i < new_keys; i++) {
+      const int64_t slot = position + i + lens_page_shift(first[b]);
+      float *page = pages[b * pages_per_row + slot / LENS_PAGE];
+      const int64_t row = ((b * new_keys + i) * kv_heads + g) * d_head;
+      if (k) {
+        float *key = page + g * d_head * LENS_PAGE + slot % LENS_PAGE;
+        for (int64_t d = 0; d < d_head; d++) key[d * LENS_PAGE] = k[row + d];
+      }
+      if (v) {
+        float *value = page + lens_values_offset(kv_heads, d_head, g) + slot % LENS_PAGE * d_value;
+        memcpy(value, v + row, (size_t)d_head * sizeof(float));
+      }
+    }
+  }
+}
+
+void lens_pages_read(int64_t batch, int64_t count, int64_t kv_heads, int64_t d_head, int64_t position,
+                     const int64_t *first, const float *const *pages, int64_t pages_per_row, float *k, float *v) {
+  const int64_t d_value = lens_value_width(d_head);
+  const int threads = lens_threads_for(batch * count * kv_heads * d_head, batch * kv_heads);
+  LENS_PARALLEL_FOR(threads)
+  for (int64_t task = 0; task < batch * kv_heads; task++) {
+    const int64_t b = task / kv_heads, g = task % kv_heads;
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t slot = position + i + lens_page_shift(first[b]);
+      const float *page = pages[b * pages_per_row + slot / LENS_PAGE];
+      const int64_t row = ((b * count + i) * kv_heads + g) * d_head;
+      if (k) {
+        const float *key = page + g * d_head * LENS_PAGE + slot % LENS_PAGE;
+        for (int64_t d = 0; d < d_head; d++) k[row + d] = key[d * LENS_PAGE];
+      }
+      if (v) {
+        const float *value = page + lens_values_offset(kv_heads, d_head, g) + slot % LENS_PAGE * d_value;
+        memcpy(v + row, value, (size_t)d_head * sizeof(float));
+      }
+    }
+  }
+}

@@ -1,0 +1,50 @@
+# Entry points. `make help` lists them; what they do is in scripts/.
+
+SHELL := /bin/sh
+.PHONY: help build demo test bench parity sanitize fuzz clean
+
+help:
+	@echo 'make demo     install what is missing, build in release, and run tlens on a tiny random GPT-2'
+	@echo 'make test     install what is missing, then everything that continuous integration runs'
+	@echo 'make build    install what is missing, and build .build/release/tlens'
+	@echo 'make bench    time the kernels; with MODEL=FOLDER, whole passes beside Python peers (bench/python/README.md)'
+	@echo 'make parity   compare a run, of MODEL=FOLDER or a tiny one, with TransformerLens and Hugging Face (needs Python)'
+	@echo 'make sanitize the tests under the address and the thread sanitizer'
+	@echo 'make fuzz     damaged files, ROUNDS of them for each format (20000)'
+	@echo 'make clean    remove what was built'
+
+build:
+	@scripts/build.sh
+
+demo: build
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+# make bench [MODEL=FOLDER] [PYTHON=.venv/bin/python]: with a MODEL, beside TransformerLens and Hugging Face.
+PYTHON ?= python3
+bench:
+	@scripts/install-packages.sh
+	swift build -c release --package-path bench
+	bench/.build/release/lens-bench products
+	$(if $(MODEL),$(PYTHON) bench/python/compare.py $(MODEL))
+
+# make parity [MODEL=FOLDER] [TOKENS=1,2,3] [PYTHON=.venv/bin/python]
+TOKENS ?= 1,2,3,4,5,6,7,8
+parity: model = $(or $(MODEL),demo/tiny-gpt2)
+parity: build
+	@mkdir -p demo
+	$(if $(MODEL),,.build/release/make-tiny-model $(model))
+	.build/release/tlens run $(model) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors
+	$(PYTHON) bench/python/parity.py $(model) demo/parity.safetensors
+
+sanitize:
+	@scripts/sanitize.sh
+
+ROUNDS ?= 20000
+fuzz:
+	@scripts/fuzz.sh $(ROUNDS)
+
+clean:
+	rm -rf .build .build-asan .build-tsan bench/.build demo

@@ -1,0 +1,118 @@
+// lens_attention against a Double reference, over masks, windows, biases and head shapes; pages; NaN.
+import CLensKernels
+import LensTestSupport
+import Testing
+
+/// One problem per branch of the kernel, odd-shaped.
+enum AttentionCases {
+    static func shape(_ change: (inout ReferenceAttention) -> Void) -> ReferenceAttention {
+        var s = ReferenceAttention()
+        (s.heads, s.kvHeads, s.headWidth, s.queries, s.keys, s.scale) = (3, 3, 14, 20, 20, 0.27)
+        change(&s)
+        if s.first.count != s.batch { s.first = .init(repeating: 0, count: s.batch) }
+        return s
+    }
+
+    static func holes(_ count: Int) -> [Bool] {
+        var random = SeededRandom(77)
+        return (0..<count).map { _ in random.next() % 3 != 0 }
+    }
+
+    static let all: [(name: String, shape: ReferenceAttention)] = [
+        ("causal", shape { _ in }),
+        ("one query, one key", shape { ($0.queries, $0.keys) = (1, 1) }),
+        ("one channel", shape { $0.headWidth = 1 }),
+        ("two pages and more", shape { ($0.queries, $0.keys, $0.headWidth) = (150, 150, 64) }),
+        ("decode", shape { ($0.queries, $0.keys, $0.headWidth) = (1, 131, 80) }),
+        ("a chunk of a prefill", shape { ($0.queries, $0.keys) = (9, 131) }),
+        ("bidirectional", shape { ($0.causal, $0.keys, $0.queries) = (false, 70, 70) }),
+        ("cross", shape { ($0.causal, $0.keys, $0.queries) = (false, 5, 70) }),
+        ("grouped", shape { ($0.heads, $0.kvHeads, $0.headWidth) = (6, 2, 128) }),
+        ("multi-query", shape { ($0.heads, $0.kvHeads, $0.batch) = (4, 1, 2) }),
+        ("window", shape { ($0.window, $0.queries, $0.keys) = (9, 140, 140) }),
+        ("window of one", shape { $0.window = 1 }),
+        ("wide window", shape { ($0.window, $0.queries, $0.keys) = (70, 140, 140) }),
+        ("softcap", shape { ($0.softcap, $0.scale) = (2.5, 1) }),
+        ("alibi", shape { $0.alibi = [0.5, 0.25, 0.01]; ($0.queries, $0.keys) = (80, 80) }),
+        ("holes", shape { ($0.queries, $0.keys) = (90, 90); $0.mask = holes(90) }),
+        ("holes, bidirectional", shape { $0.causal = false; $0.batch = 2; $0.mask = holes(40) }),
+        ("everything masked", shape { $0.mask = .init(repeating: false, count: 20) }),
+        ("left padding", shape { $0.batch = 3; ($0.queries, $0.keys) = (90, 90); $0.first = [0, 7, 70] }),
+        ("no keys", shape { ($0.queries, $0.keys, $0.causal) = (3, 0, false) }),
+        ("no queries", shape { ($0.queries, $0.keys) = (0, 5) }),
+    ]
+    static let names = all.map(\.name)
+    static func named(_ name: String) -> AttentionCase { AttentionCase(all.first { $0.name == name }!.shape) }
+}
+
+@Suite struct AttentionTests {
+    @Test(arguments: ISA.runnable, AttentionCases.names)
+    func againstDouble(isa: ISA, name: String) {
+        let problem = AttentionCases.named(name), got = problem.run(isa), expected = problem.reference
+        expectClose(got.scores, expected.scores, "\(name) scores")
+        expectClose(got.pattern, expected.pattern, "\(name) pattern")
+        expectClose(got.z, expected.z, "\(name) z")
+    }
+
+    @Test(arguments: ISA.runnable)
+    func rowsThatSeeNothing(isa: ISA) {
+        let got = AttentionCases.named("everything masked").run(isa)
+        #expect(got.scores.allSatisfy { $0 == -.infinity })
+        expectSameBits(got.pattern, .init(repeating: 0, count: got.pattern.count))
+        expectSameBits(got.z, .init(repeating: 0, count: got.z.count))
+    }
+
+    /// A NaN in a token's key or value reaches the queries that see it, and no other, bit for bit.
+    @Test(arguments: ISA.runnable, [3, 63, 64, 100])
+    func nanReachesOnlyThoseWhoSeeIt(isa: ISA, poisoned: Int) {
+        for window in [0, 20] {
+            let clean = AttentionCase(AttentionCases.shape {
+                ($0.queries, $0.keys, $0.window, $0.heads, $0.kvHeads) = (131, 131, window, 1, 1)
+            })
+            let before = clean.run(isa)
+            for (inKeys, bad) in [(true, Float.nan), (false, .nan), (false, .infinity)] {
+                var problem = clean
+                if inKeys { problem.k[poisoned * 14 + 3] = bad } else { problem.v[poisoned * 14 + 3] = bad }
+                let after = problem.run(isa)
+                for i in 0..<131 {
+                    let sees = problem.shape.isVisible(batch: 0, query: i, key: poisoned)
+                    let row = after.z.row(i, width: 14)
+                    if !sees {
+                        expectSameBits(row, before.z.row(i, width: 14), "query \(i)")
+                    } else {
+                        #expect(!row[3].isFinite, "query \(i)")
+                        if inKeys { #expect(row.filter { !$0.isNaN }.isEmpty, "query \(i)") }
+                    }
+                    if i < poisoned {
+                        expectSameBits(after.pattern.row(i, width: 131), before.pattern.row(i, width: 131))
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [0, 5, 64, 70])
+    func pagesKeepWhatWasWritten(first: Int) {
+        var s = AttentionCases.shape { ($0.keys, $0.kvHeads, $0.heads, $0.batch) = (150, 2, 2, 2) }
+        s.first = [first, 0]
+        let problem = AttentionCase(s), pages = Pages(s, k: problem.k, v: problem.v)
+        let width = 2 * 14
+        for (position, count) in [(0, 150), (60, 10), (149, 1), (3, 0)] {
+            let k = GuardedFloats(2 * count * width), v = GuardedFloats(2 * count * width)
+            let starts = s.first.map(Int64.init)
+            lens_pages_read(2, Int64(count), 2, 14, Int64(position), starts, pages.constPointers, Int64(pages.perRow),
+                            k.base, nil)
+            lens_pages_read(2, Int64(count), 2, 14, Int64(position), starts, pages.constPointers, Int64(pages.perRow),
+                            nil, v.base)
+            for (buffer, source) in [(k, problem.k), (v, problem.v)] {
+                buffer.expectIntact()
+                var expected: [Float] = []
+                for b in 0..<2 {
+                    let start = (b * 150 + position) * width
+                    expected += source[start..<(start + count * width)]
+                }
+                expectSameBits(buffer.values, expected, "\(count) keys at \(position)")
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+// Which instruction set is chosen, and that a wrong name is never replaced by a guess.
+import CLensKernels
+import Testing
+
+@Suite struct DispatchTests {
+    @Test func theListEndsWithPortableAndPortableRuns() {
+        #expect(ISA.all.last?.name == "portable")
+        #expect(ISA.runnable.last?.name == "portable")
+        #expect(lens_isa_at(-1) == nil)
+        #expect(lens_isa_at(lens_isa_count()) == nil)
+    }
+
+    @Test(arguments: ["bogus", "AVX2", "avx2 ", "neon?"])
+    func unknownNamesGiveNil(name: String) { #expect(lens_isa_named(name) == nil) }
+
+    @Test(arguments: ISA.all)
+    func aNameGivesItsSetOrNothing(isa: ISA) {
+        #expect(lens_isa_named(isa.name) == (lens_isa_runnable(isa.pointer) ? isa.pointer : nil))
+    }
+
+    @Test func noNameGivesTheBestRunnable() {
+        #expect(lens_isa_named(nil) == ISA.runnable.first?.pointer)
+        #expect(lens_isa_named("") == ISA.runnable.first?.pointer)
+    }
+
+    @Test func theActiveSetStaysTheSame() { #expect(lens_isa_active() == lens_isa_active()) }
+
+    @Suite(.serialized) struct ThreadCount {
+        @Test func settingAndRestoring() {
+            defer { lens_set_threads(0) }
+            lens_set_threads(-3)
+            #expect(lens_get_threads() >= 1)
+        }
+    }
+}

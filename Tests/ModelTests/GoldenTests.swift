@@ -1,0 +1,172 @@
+// Every number of every golden folder: logits against Hugging Face, activations against TransformerLens, runs with edits,
+// padding, layer bounds and generation.
+
+import Foundation
+import LensTestSupport
+import Testing
+import TransformerLens
+
+@Suite struct GoldenTests {
+    static let gpt2 = ["gpt2-tiny", "gpt2-inverse-layer", "gpt2-gelu", "gpt2-relu", "gpt2-silu", "gpt2-tanh", "gpt2-unscaled", "gpt2-untied"]
+    static let llama = ["llama-grouped", "llama-full", "llama-multiquery", "llama-bias", "llama-gelu", "llama-rope-llama3",
+                        "llama-rope-linear", "llama-sharded", "llama-old-linear", "llama-old-llama3"]
+    static let native = ["native-ln", "native-ln-pre", "native-ln-final-rms", "native-rms-pre", "native-rms-rotary", "native-no-norm",
+                         "native-attn-only", "native-parallel", "native-gated-ln", "native-vocab-out", "native-bidirectional",
+                         "native-partial-rotary", "native-rotary-adjacent", "native-derived"]
+    /// Mechanisms that are not built, and the field that says so.
+    static let refused = ["native-local": "use_local_attn"]
+    static let supported = gpt2 + llama + native
+
+    @Test func noFolderIsLeftOut() throws {
+        let folders = try FileManager.default.contentsOfDirectory(atPath: TestFolders.goldens).filter { fileExists("\(TestFolders.goldens)/\($0)/golden.json") }
+        #expect(Set(folders) == Set(Self.supported + Self.refused.keys))
+    }
+
+    @Test(arguments: supported)
+    func everyRunAgrees(_ name: String) throws {
+        let golden = try Golden(name), model = try Models.named(name)
+        var largest = (error: 0.0, at: "")
+        for run in golden.runs where !run.name.hasPrefix("generate.") {
+            let found = try check(run, of: golden, model)
+            if found.error > largest.error { largest = found }
+        }
+        if environmentVariable("LENS_TEST_VERBOSE") != nil { print("golden \(name): largest error \(largest.error) at \(largest.at)") }
+    }
+
+    /// Runs what a golden run ran, and compares everything it kept. - Returns: the largest relative error.
+    private func check(_ run: GoldenRun, of golden: Golden, _ model: Transformer) throws -> (error: Double, at: String) {
+        let activations = run.tensors.keys.filter { $0.contains("hook_") }
+        var options = Transformer.Options(cache: .names(activations.sorted()))
+        options.hooks = run.edits.map { edit in .edit(.names([edit.site])) { tensor, _ in try edit.apply(to: &tensor) } }
+        options.attentionMask = run.attentionMask
+        options.startAtLayer = run.startAtLayer
+        options.stopAtLayer = run.stopAtLayer
+        let wantsLoss = run.tensors["loss"] != nil
+        options.returnType = wantsLoss ? .both : .logits
+        let input: Transformer.Input
+        if let name = run.input {
+            input = .residual(try golden.tensor(golden.run("base"), name))
+        } else {
+            input = .tokens(try #require(run.tokens))
+        }
+        let output = try model.run(input, options)
+        var largest = (error: 0.0, at: "")
+        for name in run.tensors.keys.sorted() {
+            let expected = try golden.tensor(run, name)
+            let actual: Tensor?
+            switch name {
+            case "logits", "hf_logits": actual = output.logits
+            case "residual": actual = output.residual
+            case "loss": actual = output.loss
+            case "loss_per_token":
+                options.lossPerToken = true
+                actual = try model.run(input, options).loss
+            default: actual = try output.cache[name]
+            }
+            let error = expectClose(actual, expected, "\(golden.name): \(run.name)/\(name)")
+            if error > largest.error { largest = (error, "\(run.name)/\(name)") }
+        }
+        return largest
+    }
+
+    @Test(arguments: supported)
+    func sitesFireOnceInOrder(_ name: String) throws {
+        let golden = try Golden(name), model = try Models.named(name)
+        for run in golden.runs where run.edits.isEmpty && !run.fired.isEmpty && run.tokens != nil {
+            var options = Transformer.Options(attentionMask: run.attentionMask)
+            options.stopAtLayer = run.stopAtLayer
+            var fired: [String] = []
+            var shapes: [String: [Int]] = [:]
+            options.hooks = [.read(.names(run.firedOnce)) { tensor, at in
+                fired.append(at.name)
+                shapes[at.name] = tensor.shape
+            }]
+            options.cache = .names(run.firedOnce)
+            let cache = try model.run(.tokens(#require(run.tokens)), options).cache
+            #expect(fired == run.firedOnce, "\(name): \(run.name)")
+            #expect(cache.names == run.firedOnce, "\(name): \(run.name)")
+            let batch = try #require(run.tokens).shape[0], pos = try #require(run.tokens).shape[1]
+            for name in run.firedOnce {
+                let point = try #require(HookPoint(name: name))
+                let expected = point.site.row.axes.map { axis in
+                    switch axis {
+                    case .batch: batch
+                    case .pos, .keyPos: pos
+                    default: model.config.size(of: axis) ?? -1
+                    }
+                }
+                #expect(shapes[name] == expected, "\(name): the site's row")
+                #expect(try cache[name].shape == expected, "\(name): the site's row")
+                if let golden = run.tensors[name] { #expect(golden == expected, "\(name): the golden") }
+            }
+        }
+    }
+
+    @Test(arguments: supported)
+    func allIsWhatTransformerLensCachesWithFlagsOff(_ name: String) throws {
+        let golden = try Golden(name), model = try Models.named(name), base = try golden.run("base")
+        let cache = try model.run(.tokens(#require(base.tokens)), .init(cache: .all)).cache
+        #expect(cache.names == base.firedOnce)
+    }
+
+    @Test(arguments: ["gpt2-tiny", "llama-grouped"])
+    func generationAgrees(_ name: String) throws {
+        let golden = try Golden(name), model = try Models.named(name)
+        let runs = golden.runs.filter { $0.name.hasPrefix("generate.") }
+        #expect(runs.count == 3)
+        for run in runs {
+            let tokens = try #require(run.tokens), mask = try #require(run.attentionMask)
+            let prompts = zip(tokens.rows, mask.rows).map { row, real in zip(row, real).filter { $1 == 1 }.map(\.0) }
+            var steps: [Tensor] = []
+            let hook = Hook.read("unembed.hook_out") { logits, _ in steps.append(try logits.at(.all, .at(-1))) }
+            let options = GenerationOptions(maxNewTokens: run.maxNewTokens, sampling: .greedy, eosTokens: Set([run.eosToken].compactMap(\.self)),
+                                            hooks: [hook])
+            let new = try model.generate(prompts, options)
+            for (row, sequence) in run.sequences.enumerated() {
+                var expected = Array(sequence.dropFirst(tokens.shape[1]))
+                if let end = expected.firstIndex(where: { $0 == run.eosToken }) { expected.removeLast(expected.count - end - 1) }
+                #expect(new[row] == expected, "\(name): \(run.name), row \(row)")
+            }
+            let expected = try golden.tensor(run, "step_logits")
+            #expect(steps.count == expected.shape[1])
+            for (step, logits) in steps.enumerated() {
+                expectClose(logits, try expected.at(.all, .at(step)), "\(name): \(run.name), step \(step)")
+            }
+        }
+    }
+
+    @Test(arguments: ["gpt2-tiny", "llama-grouped"])
+    func stateDictIsTheSameModel(_ name: String) throws {
+        let golden = try Golden(name), base = try golden.run("base")
+        let model = try Models.fromStateDict(golden.folder)
+        let output = try model.run(.tokens(#require(base.tokens)), .init(cache: .all))
+        expectClose(output.logits, try golden.tensor(base, "logits"), "\(name): logits")
+        for activation in base.activations { expectClose(try output.cache[activation], try golden.tensor(base, activation), activation) }
+        let folderModel = try Models.named(name)
+        expectSameBits(output.logits, try folderModel.run(.tokens(#require(base.tokens))).logits, "\(name): from the state dict or the folder")
+    }
+
+    @Test(arguments: native + ["gpt2-tiny", "llama-grouped"])
+    func parametersAreTheStateDicts(_ name: String) throws {
+        let golden = try Golden(name), model = try Models.fromStateDict(golden.folder)
+        let file = try SafetensorsFile(path: golden.folder + "/state_dict.safetensors")
+        let buffers = ["mask", "IGNORE", "rotary_sin", "rotary_cos"]
+        let names = file.names.filter { name in !buffers.contains { name.hasSuffix(".attn.\($0)") } }
+        #expect(Set(model.parameters.names) == Set(names))
+        for name in names { expectSameBits(try model.parameters[name], try Tensor(stored: name, in: file), name) }
+    }
+
+    @Test(arguments: native)
+    func derivedFieldsAreTransformerLens(_ name: String) throws {
+        let golden = try Golden(name), given = try #require(golden.given)
+        #expect(try ModelConfig(hookedTransformerConfig: given) == Models.named(name).config)
+    }
+
+    @Test(arguments: refused.keys.sorted())
+    func whatIsNotBuiltIsRefusedByName(_ name: String) throws {
+        expectError(.config, try #require(Self.refused[name]), "tl_config.json") {
+            let path = "\(TestFolders.goldens)/\(name)/tl_config.json"
+            return try ModelConfig(hookedTransformerConfig: JSON.parse(file: path, limit: 1 << 20), at: path)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// Law 2: one number, one way. The bits of every activation of a real token are the same alone and in a batch, padded on
+// either side, in one pass, in chunks and token by token, on one thread and on two.
+
+import LensTestSupport
+import Testing
+import TransformerLens
+
+@Suite struct OneNumberTests {
+    /// Models, with the lengths of the rows that share a batch.
+    static let short = LawModels.names.map { ($0, [7, 1, 4, 9]) }
+    static let long = LawModels.long.map { ($0, [130, 64, 65, 3, 200]) }
+
+    private func everything(_ model: Transformer) -> ActivationFilter { .names(model.config.hookNames) }
+
+    /// The part of an activation that belongs to one row's positions `real`.
+    private func part(_ activation: Tensor, _ name: String, row: Int, _ real: Range<Int>) throws -> Tensor {
+        let axes = try #require(HookPoint(name: name)).site.row.axes
+        return try activation.view(axes.map { axis in
+            switch axis {
+            case .batch: .at(row)
+            case .pos, .keyPos: .range(real)
+            default: .all
+            }
+        })
+    }
+
+    @Test(arguments: short + long, [PaddingSide.left, .right])
+    func aRowAloneAndInABatch(_ model: (name: String, lengths: [Int]), _ side: PaddingSide) throws {
+        let lengths = model.lengths, transformer = try LawModels.named(model.name)
+        let rows = try lengths.enumerated().map { try LawModels.tokens(transformer, batch: 1, pos: $1, seed: UInt64($0)).row(0) }
+        let longest = lengths.max() ?? 0
+        func padded(_ row: [Int], _ filler: Int) -> [Int] {
+            let filling = Array(repeating: filler, count: longest - row.count)
+            return side == .left ? filling + row : row + filling
+        }
+        let tokens = try IntTensor(rows: rows.map { padded($0, 5) })
+        let mask = try IntTensor(rows: rows.map { padded(Array(repeating: 1, count: $0.count), 0) })
+        let isLong = longest > 64
+        let filter: ActivationFilter = isLong ? "all" : everything(transformer)
+        let together = try transformer.run(.tokens(tokens), .init(cache: filter, attentionMask: mask))
+        for (index, row) in rows.enumerated() {
+            let alone = try transformer.run(.tokens(IntTensor(rows: [row])), .init(cache: filter))
+            let real = side == .left ? longest - row.count..<longest : 0..<row.count
+            expectSameBits(try together.logits?.at(.at(index), .range(real)), try alone.logits?.at(.at(0)), "row \(index): logits")
+            for (name, activation) in alone.cache.entries {
+                expectSameBits(try part(together.cache[name], name, row: index, real), try activation.at(0), "row \(index): \(name)")
+            }
+        }
+    }
+
+    /// Padding tokens on both sides of a row, and what stands there, make no difference.
+    @Test(arguments: LawModels.names)
+    func holesOnlyAtPads(_ name: String) throws {
+        let model = try LawModels.named(name), row = [3, 1, 4, 1, 5]
+        let alone = try model.run(.tokens(IntTensor(rows: [row])), .init(cache: .all))
+        for filler in [0, 7] {
+            let tokens = try IntTensor(rows: [Array(repeating: filler, count: 2) + row + Array(repeating: filler, count: 3)])
+            let mask = try IntTensor(rows: [[0, 0, 1, 1, 1, 1, 1, 0, 0, 0]])
+            let padded = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
+            for (name, activation) in alone.cache.entries {
+                expectSameBits(try part(padded.cache[name], name, row: 0, 2..<7), try activation.at(0), "filled with \(filler): \(name)")
+            }
+        }
+    }
+
+    @Test(arguments: LawModels.causal + LawModels.long)
+    func aPrefixAlone(_ name: String) throws {
+        let model = try LawModels.named(name), pos = LawModels.long.contains(name) ? 150 : 14
+        let tokens = try LawModels.tokens(model, batch: 1, pos: pos)
+        let whole = try model.run(.tokens(tokens), .init(cache: .all))
+        for length in Set([1, 2, 3, 5, 8, 13, 63, 64, 65, 127, 128, 129]) where length <= pos {
+            let alone = try model.run(.tokens(IntTensor(rows: [Array(tokens.row(0)[..<length])])), .init(cache: .all))
+            for (name, activation) in alone.cache.entries {
+                expectSameBits(try part(whole.cache[name], name, row: 0, 0..<length), try activation.at(0), "\(length) tokens: \(name)")
+            }
+        }
+    }
+
+    /// One pass against chunks over a key-value cache; chunks of 1 are decoding.
+    @Test(arguments: LawModels.causal.map { ($0, [[1], [2, 3], [5, 1, 1]], [0, 2]) }
+          + LawModels.long.map { ($0, [[1], [64], [50, 1, 70], [63, 2]], [0, 3, 70]) })
+    func inChunks(_ model: (name: String, chunkings: [[Int]], paddings: [Int])) throws {
+        let transformer = try LawModels.named(model.name), pos = LawModels.long.contains(model.name) ? 140 : 9
+        let tokens = try LawModels.tokens(transformer, batch: 2, pos: pos)
+        for padding in model.paddings {
+            // The second row is padded on the left.
+            let mask = try IntTensor(rows: [Array(repeating: 1, count: pos), Array(repeating: 0, count: padding) + Array(repeating: 1, count: pos - padding)])
+            let whole = try transformer.run(.tokens(tokens), .init(cache: everything(transformer), attentionMask: mask))
+            for chunks in model.chunkings {
+                var keyValues: KeyValueCache? = KeyValueCache(for: transformer.config, batch: 2)
+                var start = 0, turn = 0
+                while start < pos {
+                    let end = min(pos, start + chunks[turn % chunks.count])
+                    let piece = try IntTensor(rows: tokens.rows.map { Array($0[start..<end]) })
+                    let real = try IntTensor(rows: mask.rows.map { Array($0[start..<end]) })
+                    let part = try transformer.run(.tokens(piece), .init(cache: everything(transformer), attentionMask: real), keyValues: &keyValues)
+                    try expectSame(part, whole, start..<end, padding: [0, padding], "chunks \(chunks), padding \(padding), positions \(start)..<\(end)")
+                    start = end
+                    turn += 1
+                }
+                #expect(keyValues?.count == pos)
+            }
+        }
+    }
+
+    /// A pass over `new` positions against one over all: at real positions, row by row.
+    private func expectSame(_ piece: Transformer.Output, _ whole: Transformer.Output, _ new: Range<Int>, padding: [Int], _ what: String) throws {
+        for (row, pad) in padding.enumerated() where pad < new.upperBound {
+            let real = max(pad, new.lowerBound)..<new.upperBound
+            let local = real.lowerBound - new.lowerBound..<new.count
+            expectSameBits(try piece.logits?.at(.at(row), .range(local)), try whole.logits?.at(.at(row), .range(real)), "\(what), row \(row): logits")
+            for (name, activation) in whole.cache.entries {
+                let axes = try #require(HookPoint(name: name)).site.row.axes
+                func view(_ tensor: Tensor, _ positions: Range<Int>) throws -> Tensor {
+                    try tensor.view(axes.map { axis in
+                        switch axis {
+                        case .batch: .at(row)
+                        case .pos: .range(positions)
+                        case .keyPos: .range(pad..<new.upperBound)
+                        default: .all
+                        }
+                    })
+                }
+                expectSameBits(try view(piece.cache[name], local), try view(activation, real), "\(what), row \(row): \(name)")
+            }
+        }
+    }
+
+    /// The last position's logits alone are those of all positions.
+    @Test(arguments: LawModels.names + LawModels.long)
+    func onlyTheLastLogits(_ name: String) throws {
+        let model = try LawModels.named(name), tokens = try LawModels.tokens(model, batch: 3, pos: 10)
+        var options = Transformer.Options()
+        options.onlyLastLogits = true
+        let last = try model.run(.tokens(tokens), options).logits
+        #expect(last?.shape == [3, 1, model.config.dVocabOut])
+        expectSameBits(last, try model.run(.tokens(tokens)).logits?.at(.all, .from(-1)), "last logits")
+    }
+
+    @Test(arguments: LawModels.names)
+    func todayAndTomorrow(_ name: String) throws {
+        let model = try LawModels.named(name), tokens = try LawModels.tokens(model, batch: 2, pos: 9)
+        let first = try model.run(.tokens(tokens), .init(cache: .all))
+        for _ in 0..<3 { expectSameBits(try model.run(.tokens(tokens), .init(cache: .all)).cache, first.cache, "again") }
+    }
+}
