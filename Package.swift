@@ -48,7 +48,7 @@ let package = Package(
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],
-                    exclude: ["Goldens", "make_goldens.py", "fuzz.py"]),
+                    exclude: ["Goldens", "make_goldens.py", "make_components.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "LensTestSupport"]),
