@@ -5,6 +5,8 @@ import Synchronization
 enum RegexClasses {
     static let space = ScalarSet(runs: UnicodeTables.spaces)
     static let word = ScalarSet(runs: UnicodeTables.regexWords)
+    /// The same in brackets, where the reference goes by another table for Latin-1.
+    static let bracketWord = word.intersection(ScalarSet([0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE]).inverted)
     static let digit = category([.Nd])
     static let hexDigit = ScalarSet("0123456789abcdefABCDEF".unicodeScalars.map(\.value))
     static let newline = ScalarSet([0x0A])
@@ -54,9 +56,9 @@ enum RegexClasses {
         case "cntrl": return category([.Cc])
         case "digit": return digit
         case "xdigit": return hexDigit
-        case "word": return word
+        case "word": return bracketWord
         case "graph": return space.union(category([.Cc, .Cn, .Cs])).inverted
-        case "print": return category([.Cc, .Cn, .Cs]).inverted
+        case "print": return category([.Cc, .Cn, .Cs, .Zl, .Zp]).inverted
         case "lc": return category([.Lu, .Ll, .Lt])
         default: break
         }

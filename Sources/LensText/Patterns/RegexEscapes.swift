@@ -48,18 +48,18 @@ extension RegexParser {
             index = start
             return literal(try octal(3))
         default:
-            if let set = try classEscape() { return .set(set) }
+            if let set = try classEscape(word: RegexClasses.word) { return .set(set) }
             return literal(try scalarEscape())
         }
     }
 
-    /// A class like `\d` or `\p{L}`, if one is next.
-    private mutating func classEscape() throws -> ScalarSet? {
-        let classes: [(String, String, ScalarSet)] = [("w", "W", RegexClasses.word), ("s", "S", RegexClasses.space),
+    /// A class like `\d` or `\p{L}`, if one is next. It does not ignore case, unless it is in brackets.
+    private mutating func classEscape(word: ScalarSet) throws -> ScalarSet? {
+        let classes: [(String, String, ScalarSet)] = [("w", "W", word), ("s", "S", RegexClasses.space),
                                                       ("d", "D", RegexClasses.digit), ("h", "H", RegexClasses.hexDigit)]
         for (sign, negated, set) in classes {
-            if take(sign) { return cased(set) }
-            if take(negated) { return cased(set.inverted) }
+            if take(sign) { return set }
+            if take(negated) { return set.inverted }
         }
         var isNegated = starts(with: "P{")
         guard isNegated || starts(with: "p{") else { return nil }
@@ -69,7 +69,7 @@ extension RegexParser {
         guard let set = RegexClasses.named(name) else {
             throw LensError(.format, "regular expression: unknown property", at: location, found: name)
         }
-        return cased(isNegated ? set.inverted : set)
+        return isNegated ? set.inverted : set
     }
 
     /// The scalar that an escape stands for.
@@ -161,7 +161,7 @@ extension RegexParser {
         if take("[") { return try bracket() }
         let first: UInt32
         if take("\\") {
-            if let set = try classEscape() { return set }
+            if let set = try classEscape(word: RegexClasses.bracketWord) { return set }
             first = try scalarEscape(inBracket: true)
         } else {
             first = try takeAny()
@@ -173,7 +173,7 @@ extension RegexParser {
         index += 1
         let last: UInt32
         if take("\\") {
-            if let set = try classEscape() { return set.union(ScalarSet([first, 0x2D])) }
+            if let set = try classEscape(word: RegexClasses.bracketWord) { return set.union(ScalarSet([first, 0x2D])) }
             last = try scalarEscape(inBracket: true)
         } else if starts(with: "&&") {
             index = dash
