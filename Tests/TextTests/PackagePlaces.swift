@@ -20,7 +20,7 @@ enum Places {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
-    static func hasShared(_ name: String) -> Bool { LensText.isFolder("\(shared)/\(name)") }
+    static func hasShared(_ name: String) -> Bool { isFolder("\(shared)/\(name)") }
 
     static func json(_ path: String) throws -> JSON { try JSON.parse(try readFile(path) ?? [], at: path) }
 }
