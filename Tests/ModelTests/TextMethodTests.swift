@@ -47,6 +47,8 @@ import TransformerLens
                 let strings = try #require(test.golden["str_tokens \(key)"]?.arrayValue?[index])
                 if strings.isNull { continue }
                 let ours = try test.model.toStrTokens(text, prependBOS: bos)
+                // Of no tokens transformers makes one empty text.
+                if ours.isEmpty, try strings.asArray(at: "strings") == [""] { continue }
                 #expect(try ours.map(ExactString.init) == strings.asArray(at: "strings").map { ExactString(try $0.asString(at: "string")) })
             }
             for (side, padding) in [("left", PaddingSide.left), ("right", .right), ("None", nil)] {
