@@ -44,6 +44,17 @@ struct Fields {
         return value
     }
 
+    /// One of an enumeration's raw values.
+    func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _: Choice.Type) throws -> Choice
+    where Choice.RawValue == String {
+        let name = try requiredString(key)
+        guard let found = Choice(rawValue: name) else {
+            throw LensError(.format, "unknown \(key)", at: place(key),
+                            expected: Choice.allCases.map(\.rawValue).joined(separator: ", "), found: name)
+        }
+        return found
+    }
+
     /// One character, as UTF-8.
     func requiredScalar(_ key: String) throws -> [UInt8] {
         let text = try requiredString(key)
@@ -51,15 +62,6 @@ struct Fields {
             throw LensError(.format, "not one character", at: place(key), expected: "one character", found: "\"\(text)\"")
         }
         return Array(text.utf8)
-    }
-
-    /// The literal of a `{"String": …}` pattern.
-    func literalPattern(_ key: String) throws -> [UInt8] {
-        let pattern = try Fields(try required(key), at: place(key))
-        if let literal = try pattern.string("String") { return Array(literal.utf8) }
-        let regex = try pattern.string("Regex")
-        throw LensError(.format, regex == nil ? "no pattern" : "regular expressions are not supported here yet",
-                        at: place(key), expected: "{\"String\": …}", found: regex)
     }
 
     /// The error for a component nobody here knows, or not yet.

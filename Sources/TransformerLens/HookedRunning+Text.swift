@@ -8,30 +8,54 @@ import LensText
 /// Where shorter rows of a batch are padded.
 public enum PaddingSide: String, Sendable, Hashable, CaseIterable { case left, right }
 
+/// Which of several places `getTokenPosition` tells.
+public enum TokenPositionMode: String, Sendable, Hashable, CaseIterable { case first, last }
+
 extension HookedRunning {
+    /// Where batches are padded unless a call says: what the tokenizer's configuration says, else on the right.
+    public var defaultPaddingSide: PaddingSide { tokenizer?.config.paddingSide.flatMap(PaddingSide.init) ?? .right }
+
     /// Tokens of a text, or of several, padded: `[batch, pos]`.
     ///
     /// - Parameters:
     ///   - prependBOS: whether to begin with the beginning-of-sequence token; nil: the family's rule.
+    ///   - paddingSide: nil: the tokenizer's own, else the right.
     ///   - truncate: whether to cut rows to the model's context.
     /// - Throws: `LensError(.text)` for text that cannot be converted, `(.usage)` without a tokenizer.
-    public func toTokens(_ input: some ModelInput, prependBOS: Bool? = nil, paddingSide: PaddingSide = .right,
+    public func toTokens(_ input: some ModelInput, prependBOS: Bool? = nil, paddingSide: PaddingSide? = nil,
                          truncate: Bool = true) throws -> IntTensor {
-        try tokenBatch(input, prependBOS: prependBOS, paddingSide: paddingSide, truncate: truncate).tokens
+        try tokenBatch(input, prependBOS: prependBOS, paddingSide: paddingSide ?? defaultPaddingSide, truncate: truncate).tokens
     }
+
+    /// The text of a token.
+    public func toString(_ token: Int) throws -> String { try toString([token]) }
 
     /// The text of tokens, special ones included.
     public func toString(_ tokens: [Int]) throws -> String { try decoded(tokens) }
 
-    /// The text of each token alone.
+    /// The text of each row of tokens, special ones included.
+    public func toString(_ rows: [[Int]]) throws -> [String] { try rows.map { try toString($0) } }
+
+    /// The text of each row of tokens, special ones included; of a tensor of one axis, one text.
+    public func toString(_ tokens: IntTensor) throws -> [String] { try toString(tokens.rank == 1 ? [tokens.array] : tokens.rows) }
+
+    /// The text of each token alone, of a text cut to the model's context.
     public func toStrTokens(_ text: String, prependBOS: Bool? = nil) throws -> [String] {
-        try toStrTokens(tokens(of: text, prependBOS: prependBOS))
+        try toStrTokens(try toTokens(text, prependBOS: prependBOS).array)
+    }
+
+    /// The text of each token alone, text by text.
+    public func toStrTokens(_ texts: [String], prependBOS: Bool? = nil) throws -> [[String]] {
+        try texts.map { try toStrTokens($0, prependBOS: prependBOS) }
     }
 
     /// The text of each token alone.
     public func toStrTokens(_ tokens: [Int]) throws -> [String] {
         try tokens.map { try decoded([$0]) }
     }
+
+    /// The text of each token alone, of a tensor `[pos]` or `[1, pos]`.
+    public func toStrTokens(_ tokens: IntTensor) throws -> [String] { try toStrTokens(try Self.oneRow(tokens)) }
 
     /// The one token of a text.
     /// - Throws: `LensError(.text)` if it is not exactly one.
@@ -41,6 +65,47 @@ extension HookedRunning {
             throw LensError(.text, "not a single token", at: text, expected: "one token", found: "\(tokens.count)")
         }
         return tokens[0]
+    }
+
+    /// The text of one token.
+    public func toSingleStrToken(_ token: Int) throws -> String { try toString([token]) }
+
+    /// Where a token is among others.
+    /// - Throws: `LensError(.text)` if it is not among them.
+    public func getTokenPosition(_ token: Int, in tokens: [Int], mode: TokenPositionMode = .first) throws -> Int {
+        guard let place = mode == .first ? tokens.firstIndex(of: token) : tokens.lastIndex(of: token) else {
+            throw LensError(.text, "the token does not occur in the prompt", found: "\(token)")
+        }
+        return place
+    }
+
+    /// Where a token is in a text; positions count a beginning-of-sequence token if there is one.
+    public func getTokenPosition(_ token: Int, in text: String, mode: TokenPositionMode = .first,
+                                 prependBOS: Bool? = nil) throws -> Int {
+        try getTokenPosition(token, in: try toTokens(text, prependBOS: prependBOS).array, mode: mode)
+    }
+
+    /// Where a token is in a tensor `[pos]` or `[1, pos]`.
+    public func getTokenPosition(_ token: Int, in tokens: IntTensor, mode: TokenPositionMode = .first) throws -> Int {
+        try getTokenPosition(token, in: try Self.oneRow(tokens), mode: mode)
+    }
+
+    /// Where a text that is a single token is among tokens.
+    public func getTokenPosition(_ token: String, in tokens: [Int], mode: TokenPositionMode = .first) throws -> Int {
+        try getTokenPosition(try toSingleToken(token), in: tokens, mode: mode)
+    }
+
+    /// Where a text that is a single token is in a text.
+    public func getTokenPosition(_ token: String, in text: String, mode: TokenPositionMode = .first,
+                                 prependBOS: Bool? = nil) throws -> Int {
+        try getTokenPosition(try toSingleToken(token), in: text, mode: mode, prependBOS: prependBOS)
+    }
+
+    private static func oneRow(_ tokens: IntTensor) throws -> [Int] {
+        guard tokens.rank == 1 || tokens.rows.count == 1 else {
+            throw LensError(.shape, "more than one row of tokens", expected: "[pos] or [1, pos]", found: "\(tokens.rows.count) rows")
+        }
+        return tokens.array
     }
 
     /// Tokens of one text.
@@ -56,7 +121,7 @@ extension HookedRunning {
         case .texts(let texts): rows = try texts.map { try tokens(of: $0, prependBOS: prependBOS) }
         case .tokens(let given): rows = given
         }
-        if truncate { rows = rows.map { Array($0.prefix(model.config.nCtx)) } }
+        if truncate { rows = rows.map { Array($0.prefix(longestRow(input.modelInput, prependBOS: prependBOS))) } }
         let longest = rows.map(\.count).max() ?? 0
         guard rows.contains(where: { $0.count != longest }) else { return (try IntTensor(rows: rows), nil) }
         if let empty = rows.firstIndex(where: \.isEmpty) {
@@ -69,6 +134,14 @@ extension HookedRunning {
         }
         return (try IntTensor(rows: rows.map { padded($0, with: pad) }),
                 try IntTensor(rows: rows.map { padded(Array(repeating: 1, count: $0.count), with: 0) }))
+    }
+
+    /// How many tokens of a row are kept: the context, and one less of text without its beginning-of-sequence token, which
+    /// TransformerLens takes off after cutting.
+    private func longestRow(_ input: ModelInputKind, prependBOS: Bool?) -> Int {
+        guard case .texts = input, let tokenizer, tokenizer.bosID != nil,
+              !(prependBOS ?? model.config.defaultPrependBOS) else { return model.config.nCtx }
+        return max(0, model.config.nCtx - 1)
     }
 
     func requiredTokenizer() throws -> Tokenizer {
@@ -88,9 +161,11 @@ extension Tokenizer {
     ///   - prependBOS: nil leaves it to the tokenizer.
     ///   - isRequired: whether it is an error that there is no such token.
     public func tokens(of text: String, prependBOS: Bool?, isRequired: Bool = false) throws -> [Int] {
+        guard let prependBOS else { return try encode(text: text, addSpecialTokens: true) }
+        // TransformerLens has a tokenizer that names its token add that one, and nothing else.
+        if let bosID { return try (prependBOS ? [bosID] : []) + encode(text: text, addSpecialTokens: false) }
         var tokens = try encode(text: text, addSpecialTokens: true)
-        guard let prependBOS else { return tokens }
-        guard let bos = bosID ?? eosID else {
+        guard let bos = eosID else {
             if isRequired { throw LensError(.usage, "no beginning-of-sequence token to prepend", expected: "a tokenizer with one") }
             return tokens
         }

@@ -55,7 +55,7 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// Loads a model folder, with its tokenizer if it has one.
     public init(folder path: String) throws {
         let folder = try ModelFolder(path: path)
-        let tokenizer = fileExists("\(path)/tokenizer.json") ? try Tokenizer(folder: path) : nil
+        let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
         self.init(try folder.load(), tokenizer: tokenizer)
     }
 

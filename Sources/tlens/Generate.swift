@@ -31,6 +31,12 @@ struct Generate: ParsableCommand {
     @Flag(help: "Print as it comes (one prompt only).")
     var stream = false
 
+    @Flag(help: "Take each --prompt as a user's message, in the model's chat template; print only the answer.")
+    var chat = false
+
+    @Option(help: "A system message before the prompt (with --chat).")
+    var system: String?
+
     @OptionGroup var output: OutputOptions
 
     private var sampling: Sampling { Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed) }
@@ -39,17 +45,20 @@ struct Generate: ParsableCommand {
         do { try sampling.validate() } catch { throw ValidationError("\(error)") }
         guard maxNewTokens >= 0 else { throw ValidationError("--max-new-tokens takes a number from 0, not \(maxNewTokens)") }
         if stop.contains("") { throw ValidationError("--stop takes a text that is not empty") }
+        if system != nil, !chat { throw ValidationError("--system needs --chat") }
+        if chat, input.prompts.isEmpty { throw ValidationError("--chat takes --prompt") }
+        if chat, input.bos.choice != nil { throw ValidationError("--chat excludes --prepend-bos and --no-bos: the template writes the special tokens") }
         if stream, output.json { throw ValidationError("--stream and --json exclude each other") }
         if stream, input.prompts.count > 1 || input.tokens.count > 1 { throw ValidationError("--stream takes one prompt") }
     }
 
     func run() throws {
         let model = try options.load(output)
-        let rows = try input.rows(model)
+        let rows = try chat ? chatRows(model) : input.rows(model)
         if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
         guard model.tokenizer != nil else { return try runWithoutText(model, rows) }
         var watchers = try rows.map { try RowWatcher($0, model, stop) }
-        if stream { try say(watchers[0].promptText, terminator: "") }
+        if stream, !chat { try say(watchers[0].promptText, terminator: "") }
         let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling) { tokens in
             for (row, token) in tokens.enumerated() {
                 guard let token, !watchers[row].hasStopped else { continue }
@@ -62,7 +71,19 @@ struct Generate: ParsableCommand {
             try say(try watchers[0].rest())
             return
         }
-        try show(watchers.indices.map { (rows[$0], new[$0], try watchers[$0].finish()) })
+        try show(watchers.indices.map { (rows[$0], new[$0], try chat ? watchers[$0].finishAnswer() : watchers[$0].finish()) })
+    }
+
+    /// The prompts as conversations, up to where the answer begins.
+    private func chatRows(_ model: HookedTransformer) throws -> [[Int]] {
+        guard let tokenizer = model.tokenizer else { throw LensError(.usage, "--chat needs a tokenizer") }
+        return try input.prompts.map { prompt in
+            let messages: [JSON] = (system.map { [["role": "system", "content": .string($0)]] } ?? [])
+                + [["role": "user", "content": .string(prompt)]]
+            let tokens = try tokenizer.applyChatTemplate(messages: messages, addGenerationPrompt: true).tokens
+            if tokens.isEmpty { throw LensError(.usage, "nothing to run on", at: "an empty conversation") }
+            return tokens
+        }
     }
 
     /// A model without a tokenizer continues tokens.
@@ -121,6 +142,11 @@ struct RowWatcher {
     mutating func finish() throws -> String {
         if !hasStopped { _ = show(try decoded()) }
         return shown
+    }
+
+    /// The text after the prompt, up to and with the stop text.
+    mutating func finishAnswer() throws -> String {
+        String(String.UnicodeScalarView(try finish().unicodeScalars.dropFirst(promptText.unicodeScalars.count)))
     }
 
     private func decoded() throws -> String { try model.decoded(tokens, skipSpecialTokens: true) }

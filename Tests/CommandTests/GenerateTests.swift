@@ -2,6 +2,7 @@
 
 import LensFiles
 import Testing
+import TinyModels
 
 @Suite struct GenerateTests {
     private let prompt = ["--prompt", "Once upon a time"]
@@ -70,5 +71,30 @@ import Testing
         #expect(try await failure(["generate", model, "--tokens", "1", "--max-new-tokens", "9223372036854775807"]).contains("context"))
         let full = try await document(["generate", Models.noText, "--tokens", "1", "--max-new-tokens", "256", "--temperature", "0"])
         #expect(full.arrayValue?.first?["new_tokens"]?.ints.count == 256)
+    }
+
+    /// `--chat`: the template's text is the prompt, and only the answer is printed.
+    @Test func chat() async throws {
+        let folder = try TestFolder()
+        try TinyGPT2().write(to: folder.path)
+        let greedy = ["--temperature", "0", "--max-new-tokens", "6"]
+        #expect(try await failure(["generate", folder.path, "--chat", "--prompt", "Hello"]).contains("no chat template"))
+        try folder.write("chat_template.jinja", """
+            {{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}
+            {% endfor %}{% if add_generation_prompt %}The{% endif %}{% if messages[0].content == 'no' %}{{ raise_exception('never') }}{% endif %}
+            """)
+        let answer = try await text(["generate", folder.path, "--chat", "--system", "Once", "--prompt", "Hello"] + greedy)
+        let conversation = "system: Once\nuser: Hello\nThe"
+        let rows = try await document(["generate", folder.path, "--chat", "--system", "Once", "--prompt", "Hello", "--json"] + greedy)
+        let tokens = rows.arrayValue?.first?["prompt_tokens"]?.ints ?? []
+        #expect(tokens.count { $0 == TinyTokenizer.endOfText } == 1 && tokens.first == TinyTokenizer.endOfText)
+        #expect(try await document(["tokenize", folder.path, conversation, "--prepend-bos"])["ids"]?.ints == tokens)
+        let whole = try await text(["generate", folder.path, "--prepend-bos", "--prompt", conversation] + greedy)
+        #expect(whole == conversation + answer)
+        #expect(try await text(["generate", folder.path, "--chat", "--system", "Once", "--prompt", "Hello", "--stream"] + greedy) == answer)
+        #expect(try await failure(["generate", folder.path, "--chat", "--prompt", "no"]).contains("never"))
+        for wrong in [["--system", "x", "--prompt", "a"], ["--chat", "--tokens", "1"], ["--chat", "--prompt", "a", "--no-bos"]] {
+            #expect(try await tlens(["generate", folder.path] + wrong).code == 64)
+        }
     }
 }

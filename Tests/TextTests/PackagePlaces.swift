@@ -1,6 +1,6 @@
 // Where the tests find their files: beside the sources, and in ../shared, which not every checkout has.
 import Testing
-@testable import LensFiles
+import LensFiles
 @testable import LensText
 
 #if canImport(Glibc)

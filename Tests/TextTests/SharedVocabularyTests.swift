@@ -1,4 +1,4 @@
-// GPT-2 and LLaMA-2 on every line of their expected.json, made with Hugging Face tokenizers.
+// GPT-2, LLaMA-2, BERT and a Unigram vocabulary on every line of their expected.json, made with Hugging Face tokenizers.
 import Testing
 import LensFiles
 @testable import LensText
@@ -7,7 +7,7 @@ import LensFiles
     // The vocabularies lie beside the package, in ../shared; where they do not, there is nothing to test here and the
     // committed goldens have to do.
     @Test(.enabled(if: Places.hasShared("gpt2") && Places.hasShared("llama2"), "needs ../shared/tokenizers"),
-          arguments: ["gpt2", "llama2"])
+          arguments: ["gpt2", "llama2", "bert-uncased", "unigram"])
     func everyExpectedLine(_ name: String) throws {
         let tokenizer = try Tokenizer(folder: "\(Places.shared)/\(name)")
         let expected = try Places.json("\(Places.shared)/\(name)/expected.json").asArray(at: name)

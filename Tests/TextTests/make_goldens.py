@@ -172,4 +172,5 @@ def main():
         (HERE / f"{name}.json").write_text(json.dumps(golden, separators=(",", ":")))
 
 
-main()
+if __name__ == "__main__":
+    main()

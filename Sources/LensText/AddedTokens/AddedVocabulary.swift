@@ -28,7 +28,7 @@ struct AddedVocabulary: Sendable {
         let special = Set(tokens.lazy.filter(\.special).map { Array($0.content.utf8) })
         for (index, token) in tokens.enumerated() {
             let content = Array(token.content.utf8)
-            let form = token.normalized ? normalizer?.normalized(content) ?? content : content
+            let form = token.normalized ? try normalizer?.normalized(content) ?? content : content
             decodedForms.append(form)
             isSkipped.append(special.contains(form))
             if token.normalized {
@@ -84,7 +84,7 @@ struct AddedVocabulary: Sendable {
     func extractNormalized(_ text: inout PieceText) { extract(&text, normalizedTrie) }
 
     private func extract(_ text: inout PieceText, _ trie: TokenTrie) {
-        if trie.isEmpty { return }
+        if trie.isEmpty { return text.cutNothing() }
         text.split { bytes, piece, add in
             let whole = Bytes(rebasing: bytes[piece.start..<piece.end])
             find(in: whole, trie) { start, end, id in add(piece.start + start, piece.start + end, id) }

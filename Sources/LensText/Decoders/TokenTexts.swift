@@ -11,23 +11,23 @@ struct TokenTexts {
         ends.append(bytes.count)
     }
 
-    func forEach(_ body: (Bytes) -> Void) {
-        bytes.withUnsafeBufferPointer { bytes in
+    func forEach(_ body: (Bytes) throws -> Void) rethrows {
+        try bytes.withUnsafeBufferPointer { bytes in
             var start = 0
             for end in ends {
-                body(Bytes(rebasing: bytes[start..<end]))
+                try body(Bytes(rebasing: bytes[start..<end]))
                 start = end
             }
         }
     }
 
     /// Every text written anew: `edit` appends what becomes of it.
-    func map(_ edit: (_ text: Bytes, _ isFirst: Bool, _ out: inout [UInt8]) -> Void) -> TokenTexts {
+    func map(_ edit: (_ text: Bytes, _ isFirst: Bool, _ out: inout [UInt8]) throws -> Void) rethrows -> TokenTexts {
         var result = TokenTexts()
         result.bytes.reserveCapacity(bytes.count)
         result.ends.reserveCapacity(ends.count)
-        forEach { text in
-            edit(text, result.ends.isEmpty, &result.bytes)
+        try forEach { text in
+            try edit(text, result.ends.isEmpty, &result.bytes)
             result.ends.append(result.bytes.count)
         }
         return result

@@ -54,7 +54,7 @@ struct BPE: Sendable {
     }
 
     /// A piece cut before every run of `wordStart`.
-    private func encodeByWords(_ piece: Bytes, _ workspace: inout BPEWorkspace, into ids: inout [Int]) throws {
+    private func encodeByWords(_ piece: Bytes, _ workspace: inout ModelWorkspace, into ids: inout [Int]) throws {
         var start = 0, index = 0, afterStart = false
         while index < piece.count {
             if isWordStart(piece, at: index) {
@@ -80,7 +80,7 @@ struct BPE: Sendable {
     }
 
     /// One word: from the cache if it was seen, else by merging.
-    private func encodeWord(_ word: Bytes, isByteLevel: Bool, _ workspace: inout BPEWorkspace,
+    private func encodeWord(_ word: Bytes, isByteLevel: Bool, _ workspace: inout ModelWorkspace,
                             into ids: inout [Int]) throws {
         let isShort = word.count <= WordCache.longestWord
         let hash = isShort ? ByteTable.hash(word) : 0
@@ -99,7 +99,7 @@ struct BPE: Sendable {
     }
 
     /// A word in raw bytes, whose symbols are single bytes if the vocabulary has them all.
-    private func tokenizeBytes(_ word: Bytes, _ workspace: inout BPEWorkspace) throws {
+    private func tokenizeBytes(_ word: Bytes, _ workspace: inout ModelWorkspace) throws {
         let isPlain = !ignoresMerges && continuingSubwordPrefix.isEmpty && endOfWordSuffix.isEmpty
         if isPlain && word.allSatisfy({ byteTokens[Int($0)] >= 0 }) {
             workspace.merger.symbols.removeAll(keepingCapacity: true)
@@ -120,8 +120,25 @@ struct BPE: Sendable {
             let whole = vocabulary.id(of: word)
             if whole >= 0 { return merger.symbols.append(whole) }
         }
-        try appendFirstSymbols(of: word, to: &merger.symbols)
+        try appendFirstSymbols(of: word, to: &merger)
         merge(&merger)
+    }
+
+    /// The tokens of one piece, spelled out, with the bytes they cover.
+    func encode(piece: Bytes, into tokens: inout ModelTokens) throws {
+        if ignoresMerges {
+            let whole = vocabulary.id(of: piece)
+            if whole >= 0 { return tokens.append(whole, 0, piece.count) }
+        }
+        var merger = BPEMerger()
+        merger.keepsLengths = true
+        try appendFirstSymbols(of: piece, to: &merger)
+        merge(&merger)
+        var start = 0
+        for (symbol, length) in zip(merger.symbols, merger.lengths) {
+            tokens.append(symbol, start, start + Int(length))
+            start += Int(length)
+        }
     }
 
     private func merge(_ merger: inout BPEMerger) {
@@ -130,28 +147,29 @@ struct BPE: Sendable {
 
     /// One symbol per character, or what stands for a character the vocabulary lacks. A pending unknown token is
     /// written when the next known character comes, and so after the bytes of one in between, as the reference does it.
-    private func appendFirstSymbols(of word: Bytes, to symbols: inout [Int32]) throws {
-        var unknown: Int32 = -1
+    private func appendFirstSymbols(of word: Bytes, to merger: inout BPEMerger) throws {
+        var unknown: Int32 = -1, unknownLength = 0
         var index = 0
         while index < word.count {
-            let end = min(index + scalarLength(word[index]), word.count)
+            let end = min(index + scalarLength(word[index]), word.count), length = end - index
             let character = Bytes(rebasing: word[index..<end])
             let isDecorated = index > 0 && !continuingSubwordPrefix.isEmpty || end == word.count && !endOfWordSuffix.isEmpty
             let decorated = isDecorated ? decorate(character, isFirst: index == 0, isLast: end == word.count) : []
             index = end
             let id = isDecorated ? vocabulary.id(of: decorated) : vocabulary.id(of: character)
             if id >= 0 {
-                if unknown >= 0 { symbols.append(unknown) }
+                if unknown >= 0 { merger.append(unknown, unknownLength) }
                 unknown = -1
-                symbols.append(id)
-            } else if byteFallback && appendFallback(isDecorated ? decorated : Array(character), to: &symbols) {
+                merger.append(id, length)
+            } else if byteFallback && appendFallback(isDecorated ? decorated : Array(character), to: &merger) {
                 continue
             } else if unknownToken != nil {
-                if unknown >= 0 && !fusesUnknown { symbols.append(unknown) }
+                if unknown >= 0 && !fusesUnknown { merger.append(unknown, unknownLength) }
+                unknownLength = unknown >= 0 && fusesUnknown ? unknownLength + length : length
                 unknown = try unknownID()
             }
         }
-        if unknown >= 0 { symbols.append(unknown) }
+        if unknown >= 0 { merger.append(unknown, unknownLength) }
     }
 
     private func decorate(_ character: Bytes, isFirst: Bool, isLast: Bool) -> [UInt8] {
@@ -159,9 +177,9 @@ struct BPE: Sendable {
     }
 
     /// Appends the byte tokens; false, and nothing appended, if the vocabulary lacks one of them.
-    private func appendFallback(_ bytes: [UInt8], to symbols: inout [Int32]) -> Bool {
+    private func appendFallback(_ bytes: [UInt8], to merger: inout BPEMerger) -> Bool {
         guard bytes.allSatisfy({ fallbackTokens[Int($0)] >= 0 }) else { return false }
-        for byte in bytes { symbols.append(fallbackTokens[Int(byte)]) }
+        for byte in bytes { merger.append(fallbackTokens[Int(byte)], 1) }
         return true
     }
 

@@ -88,9 +88,8 @@ extension BPE {
     }
 
     private mutating func indexBytes() {
-        let hex = Array("0123456789ABCDEF".utf8)
+        fallbackTokens = vocabulary.fallbackTokens
         for byte in 0..<256 {
-            fallbackTokens.append(vocabulary.id(of: Array("<0x".utf8) + [hex[byte >> 4], hex[byte & 15]] + Array(">".utf8)))
             var character: [UInt8] = []
             withUnsafeBytes(of: UInt8(byte)) { ByteAlphabet.spell($0.bindMemory(to: UInt8.self), into: &character) }
             byteTokens.append(vocabulary.id(of: character))

@@ -5,6 +5,9 @@
 struct BPEMerger {
     /// In: the word's first symbols. Out: the tokens.
     var symbols: [Int32] = []
+    /// How many bytes each symbol covers, if `keepsLengths`.
+    private(set) var lengths: [Int32] = []
+    var keepsLengths = false
     private var merges: [UInt64] = []
     private var previous: [Int32] = []
     private var next: [Int32] = []
@@ -13,10 +16,17 @@ struct BPEMerger {
     /// Below this many symbols scanning is faster than a heap.
     private static let longWord = 40
 
+    /// Adds a first symbol that covers so many bytes.
+    @inline(__always)
+    mutating func append(_ symbol: Int32, _ length: Int) {
+        symbols.append(symbol)
+        if keepsLengths { lengths.append(Int32(truncatingIfNeeded: length)) }
+    }
+
     /// Merges `symbols`. `results` gives the id made by the merge of each rank.
     mutating func merge(with table: MergeTable, results: [Int32], alwaysByHeap: Bool) {
         if symbols.count < 2 { return }
-        if symbols.count < Self.longWord && !alwaysByHeap {
+        if symbols.count < Self.longWord && !alwaysByHeap && !keepsLengths {
             mergeByScanning(table)
         } else {
             mergeByHeap(table, results)
@@ -69,8 +79,18 @@ struct BPEMerger {
             if before >= 0 { push(table.find(symbols[before], merge.result), before) }
             if after >= 0 { push(table.find(merge.result, symbols[after]), place) }
         }
+        if keepsLengths { addLengths() }
         symbols.removeAll { $0 < 0 }
         if count > 1 << 16 { releaseMemory() }
+    }
+
+    /// A symbol covers what it covered and what was merged into it, which follows it.
+    private mutating func addLengths() {
+        var kept: [Int32] = []
+        for (symbol, length) in zip(symbols, lengths) {
+            if symbol < 0, let last = kept.popLast() { kept.append(last + length) } else { kept.append(length) }
+        }
+        lengths = kept
     }
 
     private mutating func releaseMemory() {

@@ -12,7 +12,7 @@ struct Vocabulary: Sendable {
 
     /// One more than the greatest id; 0 if there are no tokens.
     private(set) var idLimit = 0
-    var count: Int { ids.count }
+    private(set) var count = 0
 
     /// Reads a JSON object of tokens and ids.
     init(json: JSON, at location: String) throws {
@@ -29,7 +29,41 @@ struct Vocabulary: Sendable {
             ids.append(Int32(id))
             idLimit = max(idLimit, id + 1)
         }
+        count = ids.count
         try indexIDs(at: location)
+    }
+
+    /// From a list whose places are the ids. Of a token that comes twice, the later id is the token's, and either is
+    /// the token again.
+    init(list: [[UInt8]]) {
+        table = ByteTable(minimumCapacity: list.count)
+        ids.reserveCapacity(list.count)
+        entries.reserveCapacity(list.count)
+        for (id, token) in list.enumerated() {
+            token.withUnsafeBufferPointer { token in
+                let hash = ByteTable.hash(token), known = table.find(token, hash: hash), number = Int32(truncatingIfNeeded: id)
+                if known >= 0 {
+                    ids[known] = number
+                    entries.append(Int32(truncatingIfNeeded: known))
+                } else {
+                    entries.append(Int32(truncatingIfNeeded: table.insert(token, hash: hash)))
+                    ids.append(number)
+                }
+            }
+        }
+        count = list.count
+        idLimit = list.count
+    }
+
+    /// Every token with its id.
+    func forEach(_ body: (_ token: ArraySlice<UInt8>, _ id: Int32) -> Void) {
+        for (entry, id) in ids.enumerated() { body(table.key(entry), id) }
+    }
+
+    /// The token `<0x..>` of each byte; -1 where there is none.
+    var fallbackTokens: [Int32] {
+        let hex = Array("0123456789ABCDEF".utf8)
+        return (0..<256).map { id(of: Array("<0x".utf8) + [hex[$0 >> 4], hex[$0 & 15]] + Array(">".utf8)) }
     }
 
     private mutating func indexIDs(at location: String) throws {

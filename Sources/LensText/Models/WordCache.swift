@@ -37,22 +37,50 @@ struct WordCache {
     }
 }
 
-/// What encoding with a BPE model works in.
-struct BPEWorkspace {
+/// What encoding works in.
+struct ModelWorkspace {
     var cache = WordCache()
     var merger = BPEMerger()
     var spelling: [UInt8] = []
+    var lattice = UnigramLattice()
 }
 
 /// Workspaces that no call is using, at most a few.
 final class WorkspacePool: Sendable {
-    private let idle = Mutex<[BPEWorkspace]>([])
+    private let idle = Mutex<[ModelWorkspace]>([])
     private static let mostIdle = 8
 
     /// Runs `body` with a workspace of its own.
-    func withWorkspace<R>(_ body: (inout BPEWorkspace) throws -> R) rethrows -> R {
-        var workspace = idle.withLock { $0.popLast() } ?? BPEWorkspace()
+    func withWorkspace<R>(_ body: (inout ModelWorkspace) throws -> R) rethrows -> R {
+        var workspace = idle.withLock { $0.popLast() } ?? ModelWorkspace()
         defer { idle.withLock { if $0.count < Self.mostIdle { $0.append(workspace) } } }
         return try body(&workspace)
+    }
+
+    /// Appends the tokens of every piece: from the cache if the piece was seen, else what `tokenize` leaves as the
+    /// merger's symbols.
+    func encode(_ text: PieceText, into ids: inout [Int],
+                _ tokenize: (_ word: Bytes, _ workspace: inout ModelWorkspace) throws -> Void) throws {
+        try withWorkspace { workspace in
+            try text.bytes.withUnsafeBufferPointer { bytes in
+                for piece in text.pieces {
+                    if piece.token >= 0 {
+                        ids.append(Int(piece.token))
+                        continue
+                    }
+                    let word = Bytes(rebasing: bytes[piece.start..<piece.end]), isShort = word.count <= WordCache.longestWord
+                    let hash = isShort ? ByteTable.hash(word) : 0
+                    let known = isShort ? workspace.cache.find(word, hash: hash) : -1
+                    if known >= 0 {
+                        workspace.cache.append(known, to: &ids)
+                        continue
+                    }
+                    try tokenize(word, &workspace)
+                    for symbol in workspace.merger.symbols { ids.append(Int(symbol)) }
+                    if isShort { workspace.cache.insert(word, hash: hash, workspace.merger.symbols) }
+                    if workspace.merger.symbols.capacity > 1 << 16 { workspace.merger.symbols = [] }
+                }
+            }
+        }
     }
 }

@@ -9,10 +9,9 @@ struct StripNormalizer: Sendable {
         right = try fields.requiredBool("strip_right")
     }
 
-    func write(_ bytes: Bytes, _ piece: Piece, into out: inout [UInt8]) -> Bool {
+    func write(_ bytes: Bytes, _ piece: Piece, into out: inout PieceWriter) {
         let start = left ? endOfSpace(bytes, from: piece.start, to: piece.end) : piece.start
         let end = right ? startOfSpace(bytes, before: piece.end, downTo: start) : piece.end
-        out.append(contentsOf: bytes[start..<end])
-        return start == piece.start
+        out.keep(start..<end)
     }
 }

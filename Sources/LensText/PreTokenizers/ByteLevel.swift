@@ -1,5 +1,5 @@
 // ByteLevel: GPT-2's split pattern, then every byte as a character of the byte-level alphabet. The bytes stay as they
-// are; PieceText notes what they stand for. `trim_offsets` concerns offsets only.
+// are; PieceText notes what they stand for. `trim_offsets` concerns the post-processor only.
 
 struct ByteLevelPreTokenizer: Sendable {
     let addsPrefixSpace: Bool
@@ -14,12 +14,11 @@ struct ByteLevelPreTokenizer: Sendable {
     func apply(to text: inout PieceText) {
         if addsPrefixSpace {
             text.rewrite { bytes, piece, out in
-                if bytes[piece.start] != 0x20 { out.append(0x20) }
-                out.append(contentsOf: bytes[piece.start..<piece.end])
-                return true
+                if bytes[piece.start] != 0x20 { out.prepend([0x20]) }
+                out.keep(piece.start..<piece.end)
             }
         }
-        if usesPattern { GPT2Scanner.split(&text) }
+        if usesPattern { WordScanner.gpt2.split(&text) } else { text.cutNothing() }
         text.becomeByteLevel()
     }
 }

@@ -3,25 +3,10 @@
 enum GPT2Scanner {
     static let pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-    /// Cuts every piece into its words.
-    static func split(_ text: inout PieceText) {
-        ScalarClasses.table.withUnsafeBufferPointer { classes in
-            text.split { bytes, piece, add in
-                var start = piece.start
-                while start < piece.end {
-                    let end = endOfWord(bytes, from: start, to: piece.end, classes)
-                    add(start, end, -1)
-                    start = end
-                }
-            }
-        }
-    }
-
-    private typealias Classes = UnsafeBufferPointer<UInt16>
     private static let splitMask = ScalarClass.letter | ScalarClass.number | ScalarClass.space
 
     /// Where the word that begins at `start`, before `end`, ends.
-    private static func endOfWord(_ bytes: Bytes, from start: Int, to end: Int, _ classes: Classes) -> Int {
+    static func endOfWord(_ bytes: Bytes, from start: Int, to end: Int, _ classes: ScalarClassTable) -> Int {
         if bytes[start] == UInt8(ascii: "'") {
             let length = contraction(bytes, at: start, to: end)
             if length > 0 { return start + length }
@@ -48,7 +33,7 @@ enum GPT2Scanner {
     }
 
     @inline(__always)
-    private static func classOf(_ value: UInt32, _ classes: Classes) -> UInt16 { classes[Int(value)] & splitMask }
+    private static func classOf(_ value: UInt32, _ classes: ScalarClassTable) -> UInt16 { classes[Int(value)] & splitMask }
 
     /// The length of the contraction at an apostrophe, 0 if there is none.
     private static func contraction(_ bytes: Bytes, at start: Int, to end: Int) -> Int {

@@ -30,25 +30,19 @@ struct Metaspace: Sendable {
 
     func apply(to text: inout PieceText) {
         text.rewrite { bytes, piece, out in
-            let whole = Bytes(rebasing: bytes[piece.start..<piece.end])
-            let isMarked = whole[0] == 0x20 || whole.starts(with: mark)
-            if !isMarked && (scheme == .always || scheme == .first && piece.startsText) { out.append(contentsOf: mark) }
-            for byte in whole { if byte == 0x20 { out.append(contentsOf: mark) } else { out.append(byte) } }
-            return true
+            let isMarked = bytes[piece.start] == 0x20 || Bytes(rebasing: bytes[piece.start..<piece.end]).starts(with: mark)
+            if !isMarked && (scheme == .always || scheme == .first && piece.origin == 0) { out.prepend(mark) }
+            var kept = piece.start
+            for index in piece.start..<piece.end where bytes[index] == 0x20 {
+                out.keep(kept..<index)
+                kept = index + 1
+                out.replace(upTo: kept, with: mark)
+            }
+            out.keep(kept..<piece.end)
         }
         guard splits else { return }
         SplitBehavior.mergedWithNext.split(&text) { text in
-            var matches: [SplitMatch] = []
-            var covered = 0
-            for place in occurrences(of: mark, in: text, from: 0, to: text.count) {
-                if covered < place.lowerBound {
-                    matches.append(SplitMatch(start: covered, end: place.lowerBound, isMatch: false))
-                }
-                matches.append(SplitMatch(start: place.lowerBound, end: place.upperBound, isMatch: true))
-                covered = place.upperBound
-            }
-            if covered < text.count { matches.append(SplitMatch(start: covered, end: text.count, isMatch: false)) }
-            return matches
+            TextPattern.covering(text, occurrences(of: mark, in: text, from: 0, to: text.count))
         }
     }
 

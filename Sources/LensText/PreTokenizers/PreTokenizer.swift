@@ -1,5 +1,5 @@
-// The pre-tokenizers of tokenizer.json, one case each; every component has its own file. They cut the text into the
-// words that the model sees one at a time. It refuses the types that are not here yet, by name.
+// The pre-tokenizers of tokenizer.json, one case each. They cut the text into the words that the model sees one at a
+// time. It refuses types nobody knows, by name.
 import LensFiles
 
 indirect enum PreTokenizer: Sendable {
@@ -7,13 +7,17 @@ indirect enum PreTokenizer: Sendable {
     case byteLevel(ByteLevelPreTokenizer)
     case metaspace(Metaspace)
     case split(SplitPreTokenizer)
-    case gpt2Split
     case digits(individual: Bool)
     case whitespace
     case whitespaceSplit
     case punctuation(SplitBehavior)
+    case bert
+    case delimiter(UInt32)
+    case unicodeScripts
+    case fixedLength(Int)
 
-    static let known = ["Sequence", "ByteLevel", "Metaspace", "Split", "Digits", "Whitespace", "WhitespaceSplit", "Punctuation"]
+    static let known = ["Sequence", "ByteLevel", "Metaspace", "Split", "Digits", "Whitespace", "WhitespaceSplit",
+                        "Punctuation", "BertPreTokenizer", "CharDelimiterSplit", "UnicodeScripts", "FixedLength"]
 
     /// nil for JSON null.
     init?(json: JSON?, at location: String) throws {
@@ -28,33 +32,31 @@ indirect enum PreTokenizer: Sendable {
             })
         case "ByteLevel": self = .byteLevel(try ByteLevelPreTokenizer(fields))
         case "Metaspace": self = .metaspace(try Metaspace(fields))
-        case "Split": self = try Self.readSplit(fields)
+        case "Split": self = .split(try SplitPreTokenizer(fields))
         case "Digits": self = .digits(individual: try fields.requiredBool("individual_digits"))
         case "Whitespace": self = .whitespace
         case "WhitespaceSplit": self = .whitespaceSplit
         case "Punctuation": self = .punctuation(try SplitBehavior(fields) ?? .isolated)
+        case "BertPreTokenizer": self = .bert
+        case "CharDelimiterSplit":
+            self = .delimiter(try fields.requiredScalar("delimiter").withUnsafeBufferPointer { scalar($0, at: 0).value })
+        case "UnicodeScripts": self = .unicodeScripts
+        case "FixedLength":
+            let length = try fields.optional("length") == nil ? 5 : try fields.requiredIndex("length")
+            guard length > 0 else {
+                throw LensError(.format, "impossible length", at: fields.place("length"), expected: "1 or more", found: "0")
+            }
+            self = .fixedLength(length)
         default: throw fields.unsupported("pre_tokenizer", type, known: Self.known)
         }
     }
 
-    /// A Split stage whose regular expression is one that has a scanner here, or a literal.
-    private static func readSplit(_ fields: Fields) throws -> PreTokenizer {
-        let isGPT2 = try Fields(try fields.required("pattern"), at: fields.place("pattern")).string("Regex")
-            .map { $0.utf8.elementsEqual(GPT2Scanner.pattern.utf8) } ?? false
-        guard isGPT2 else { return .split(try SplitPreTokenizer(fields)) }
-        // Its matches cover the text, so isolating them, or removing what they do not match, is the same.
-        let behavior = try SplitBehavior(fields) ?? .isolated, isInverted = try fields.requiredBool("invert")
-        guard behavior == .isolated || (behavior == .removed && isInverted) else {
-            throw LensError(.format, "unsupported behavior of this pattern", at: fields.place("behavior"),
-                            expected: "Isolated", found: behavior.rawValue)
-        }
-        return .gpt2Split
-    }
-
     /// Cuts every piece that is no added token.
-    func apply(to text: inout PieceText) {
+    ///
+    /// - Throws: `LensError` if a regular expression takes too many steps.
+    func apply(to text: inout PieceText) throws {
         if case .sequence(let list) = self {
-            for stage in list { stage.apply(to: &text) }
+            for stage in list { try stage.apply(to: &text) }
             return
         }
         text.spellOut()
@@ -62,47 +64,26 @@ indirect enum PreTokenizer: Sendable {
         case .sequence: break
         case .byteLevel(let stage): stage.apply(to: &text)
         case .metaspace(let stage): stage.apply(to: &text)
-        case .split(let stage): stage.apply(to: &text)
-        case .gpt2Split: GPT2Scanner.split(&text)
+        case .split(let stage): try stage.apply(to: &text)
         case .digits(let individual):
             let behavior = individual ? SplitBehavior.isolated : .contiguous
             behavior.split(&text) { classMatches($0, ScalarClass.numeric) }
         case .whitespace: SplitBehavior.removed.split(&text, by: wordMatches)
         case .whitespaceSplit: SplitBehavior.removed.split(&text) { classMatches($0, ScalarClass.space) }
         case .punctuation(let behavior): behavior.split(&text, by: { classMatches($0, ScalarClass.punctuation) })
+        case .bert: splitAsBert(&text)
+        case .delimiter(let delimiter): SplitBehavior.removed.split(&text) { scalarMatches($0) { $0 == delimiter } }
+        case .unicodeScripts: splitByScript(&text)
+        case .fixedLength(let length): splitEvery(length, &text)
         }
     }
-}
 
-/// Each scalar of a class is a match of its own.
-private func classMatches(_ text: Bytes, _ mask: UInt16) -> [SplitMatch] {
-    var matches: [SplitMatch] = []
-    var covered = 0, index = 0
-    while index < text.count {
-        let next = scalar(text, at: index)
-        if ScalarClasses.of(next.value).has(mask) {
-            if covered < index { matches.append(SplitMatch(start: covered, end: index, isMatch: false)) }
-            covered = index + next.length
-            matches.append(SplitMatch(start: index, end: covered, isMatch: true))
+    /// Whether a stage asks where in the text that was given a piece begins.
+    var asksForOrigins: Bool {
+        switch self {
+        case .sequence(let list): return list.contains(where: \.asksForOrigins)
+        case .metaspace(let stage): return stage.scheme == .first
+        default: return false
         }
-        index += next.length
     }
-    if covered < text.count { matches.append(SplitMatch(start: covered, end: text.count, isMatch: false)) }
-    return matches
-}
-
-/// `\w+|[^\w\s]+`, inverted: the white space between is what matches.
-private func wordMatches(_ text: Bytes) -> [SplitMatch] {
-    func kind(_ value: UInt32) -> Int {
-        let found = ScalarClasses.of(value)
-        return found.has(ScalarClass.word) ? 1 : found.has(ScalarClass.space) ? 0 : 2
-    }
-    var matches: [SplitMatch] = []
-    var index = 0
-    while index < text.count {
-        let start = index, run = kind(scalar(text, at: index).value)
-        repeat { index += scalar(text, at: index).length } while index < text.count && kind(scalar(text, at: index).value) == run
-        matches.append(SplitMatch(start: start, end: index, isMatch: run == 0))
-    }
-    return matches
 }

@@ -27,9 +27,9 @@ enum SplitBehavior: String, Sendable, CaseIterable {
     }
 
     /// Splits every piece. `matches` covers its text with contiguous stretches.
-    func split(_ text: inout PieceText, by matches: (Bytes) -> [SplitMatch]) {
-        text.split { bytes, piece, add in
-            for part in parts(of: matches(Bytes(rebasing: bytes[piece.start..<piece.end]))) {
+    func split(_ text: inout PieceText, by matches: (Bytes) throws -> [SplitMatch]) rethrows {
+        try text.split { bytes, piece, add in
+            for part in parts(of: try matches(Bytes(rebasing: bytes[piece.start..<piece.end]))) {
                 add(piece.start + part.start, piece.start + part.end, -1)
             }
         }
