@@ -64,7 +64,7 @@ struct Fields {
         return Array(text.utf8)
     }
 
-    /// The error for a component nobody here knows, or not yet.
+    /// The error for a component nobody here knows.
     func unsupported(_ stage: String, _ type: String, known: [String]) -> LensError {
         LensError(.format, "unsupported \(stage)", at: place("type"), expected: known.joined(separator: ", "), found: type)
     }

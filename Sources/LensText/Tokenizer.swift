@@ -85,6 +85,7 @@ public struct Tokenizer: Sendable {
         if let pair { encodings.append(try plainEncoding(of: pair, type: 1)) }
         let added = addSpecialTokens ? postProcessor?.addedCount(isPair: pair != nil) ?? 0 : 0
         try truncation?.apply(to: &encodings, added: added)
+        try truncation?.checkCombinations(encodings)
         if let postProcessor {
             encodings = try postProcessor.apply(to: encodings, addSpecialTokens: addSpecialTokens)
         }
@@ -102,6 +103,9 @@ public struct Tokenizer: Sendable {
         var pieces = PieceText(text, keepsSpans: keepsSpans)
         added.extractPlain(&pieces)
         try normalizer?.apply(to: &pieces)
+        guard pieces.bytes.count < Int(Int32.max) else {
+            throw LensError(.text, "normalised text too long", at: "normalizer", found: "\(pieces.bytes.count) bytes")
+        }
         added.extractNormalized(&pieces)
         try preTokenizer?.apply(to: &pieces)
         return pieces

@@ -76,6 +76,17 @@ public struct Truncation: Sendable, Hashable {
         }
     }
 
+    /// How many tokens what overflows may have in all.
+    private static let mostOverflow = 1 << 26
+
+    /// - Throws: `LensError` if the pieces of two texts, each with each, would be too many.
+    func checkCombinations(_ encodings: [Encoding]) throws {
+        let count = encodings.reduce(1) { min($0 * ($1.overflowing.count + 1), Self.mostOverflow) }
+        guard encodings.count < 2 || count * max(maxLength, 1) <= Self.mostOverflow else {
+            throw LensError(.text, "truncation of two texts that leaves too many pieces", at: "truncation.stride", found: "\(stride)")
+        }
+    }
+
     /// The lengths of two texts of which the longer is cut first.
     private static func share(_ limit: Int, _ first: Int, _ second: Int) -> [Int] {
         var short = min(first, second)
@@ -101,6 +112,9 @@ public struct Truncation: Sendable, Hashable {
                             expected: "less than \(length)", found: "\(stride)")
         }
         let step = length - stride
+        guard count / step * length <= Self.mostOverflow else {
+            throw LensError(.text, "truncation whose stride leaves too many pieces", at: "truncation.stride", found: "\(stride)")
+        }
         var parts: [Range<Int>] = []
         switch direction {
         case .right:
@@ -149,7 +163,7 @@ public struct Padding: Sendable, Hashable {
     }
 
     /// More would not be padding.
-    private static let longest = 1 << 24
+    private static let longest = 1 << 20
 
     /// nil for JSON null.
     init?(json: JSON?, at location: String) throws {

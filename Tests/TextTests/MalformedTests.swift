@@ -27,12 +27,43 @@ import LensFiles
       "merges": ["a b", "ab c", "▁ a", "Ġ a"]}}
     """
 
+    /// The components that the other one lacks, around each of the other models.
+    static let others = [
+        #"{"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": [["<unk>", 0], ["a", -1.5], ["b", -2], ["ab", -1], ["<0x41>", -9], ["▁", -3]]}"#,
+        ###"{"type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9, "vocab": {"<unk>": 0, "a": 1, "##b": 2}}"###,
+        #"{"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0, "ab": 1, "-": 2}}"#,
+    ].map { model in
+        """
+        {"version": "1.0",
+         "truncation": {"direction": "Left", "max_length": 12, "strategy": "LongestFirst", "stride": 1},
+         "padding": {"strategy": {"Fixed": 12}, "direction": "Left", "pad_to_multiple_of": 8, "pad_id": 1, "pad_type_id": 2, "pad_token": "a"},
+         "added_tokens": [],
+         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "NFKC"}, {"type": "Nmt"}, {"type": "Lowercase"},
+          {"type": "StripAccents"}, {"type": "Replace", "pattern": {"Regex": " {2,}|(?i)x"}, "content": " "},
+          {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+          {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAAAAAAAAAAYQA="}, {"type": "ByteLevel"}]},
+         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, {"type": "Whitespace"}, {"type": "WhitespaceSplit"},
+          {"type": "CharDelimiterSplit", "delimiter": "-"}, {"type": "UnicodeScripts"}, {"type": "FixedLength", "length": 7},
+          {"type": "Split", "pattern": {"Regex": "[a-z]+(?!b)|\\\\s"}, "behavior": "Isolated", "invert": true}]},
+         "post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true},
+          {"type": "BertProcessing", "sep": ["a", 1], "cls": ["<unk>", 0]}, {"type": "TemplateProcessing",
+          "single": [{"Sequence": {"id": "A", "type_id": 0}}], "pair": [{"Sequence": {"id": "A", "type_id": 0}},
+          {"SpecialToken": {"id": "x", "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
+          "special_tokens": {"x": {"id": "x", "ids": [1, 2], "tokens": ["a", "b"]}}}]},
+         "decoder": {"type": "Sequence", "decoders": [{"type": "WordPiece", "prefix": "##", "cleanup": true}, {"type": "BPEDecoder", "suffix": "b"},
+          {"type": "CTC", "pad_token": "a", "word_delimiter_token": "|", "cleanup": true}, {"type": "Replace", "pattern": {"Regex": "a|b"}, "content": "c"}]},
+         "model": \(model)}
+        """
+    }
+
     /// Loads, and if it loads uses, a tokenizer. Whatever is thrown must be a LensError of one line.
     private func use(_ json: JSON) {
         do {
             let tokenizer = try Tokenizer(json: json)
             let ids = try tokenizer.encode(text: "abc <x> a-b 12, é\u{301}ᄒ abAB")
             _ = try tokenizer.decode(tokens: ids.filter { $0 < tokenizer.vocabularySize })
+            let pair = try tokenizer.encoding(text: "abc <x> a-b", pair: " é 中ab")
+            #expect(pair.tokens.count == pair.count && pair.offsets.count == pair.count && pair.typeIDs.count == pair.count)
         } catch let error as LensError {
             #expect(!error.description.contains("\n") && !error.what.isEmpty)
         } catch {
@@ -42,14 +73,20 @@ import LensFiles
 
     @Test func theWholeOneLoads() throws {
         let tokenizer = try Tokenizer(json: try JSON.parse(Self.text))
+        for other in Self.others {
+            let whole = try Tokenizer(json: try JSON.parse(other))
+            #expect(try whole.encode(text: "ab ab").count % 8 == 0)
+            #expect(try whole.encoding(text: "ab", pair: "ab").count == 16)
+        }
         #expect(tokenizer.vocabularySize == 13 && tokenizer.prependsBOS && tokenizer.addedTokens.count == 2)
     }
 
     /// Every value of the file in turn replaced by others, and every member left out.
-    @Test func everyValueReplaced() throws {
-        let whole = try JSON.parse(Self.text)
+    @Test(arguments: [text] + others) func everyValueReplaced(_ text: String) throws {
+        let whole = try JSON.parse(text)
         let others: [JSON] = [nil, true, -1, 3, 2_147_483_647, 4_294_967_296, 1.5, 1e300, "", "x", "▁", [], ["a"], [1, 2],
-                              [:], ["type": "BPE"], ["type": "Sequence"], ["String": ""], ["Regex": "a+"]]
+                              [:], ["type": "BPE"], ["type": "Sequence"], ["String": ""], ["Regex": "a+"],
+                              ["Fixed": 3]]
         var count = 0
         forEachPath(whole, []) { path in
             use(replacing(whole, path[...], with: nil))
@@ -60,8 +97,8 @@ import LensFiles
     }
 
     /// Bytes of the file changed, dropped, doubled and cut off, by a fixed generator.
-    @Test func bytesDamaged() throws {
-        let whole = Array(Self.text.utf8)
+    @Test(arguments: [text] + others) func bytesDamaged(_ text: String) throws {
+        let whole = Array(text.utf8)
         var state: UInt64 = 42
         func next(_ limit: Int) -> Int {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407

@@ -27,6 +27,9 @@ struct PrecompiledNormalizer: Sendable {
         guard String(validating: pool, as: UTF8.self) != nil else {
             throw LensError(.format, "character map whose replacements are not UTF-8", at: place)
         }
+        guard pool.split(separator: 0).allSatisfy({ $0.count <= 1 << 14 }) else {
+            throw LensError(.format, "character map with an overlong replacement", at: place, expected: "at most \(1 << 14) bytes")
+        }
     }
 
     func write(_ bytes: Bytes, _ piece: Piece, into out: inout PieceWriter) {

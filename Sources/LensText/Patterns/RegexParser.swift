@@ -18,6 +18,7 @@ struct RegexParser {
     var groupNames: [String: [Int]] = [:]
     var depth = 0
     static let deepest = 100
+    static let longest = 20_000
 
     init(_ text: String, at location: String) {
         pattern = text.unicodeScalars.map(\.value)
@@ -26,6 +27,9 @@ struct RegexParser {
 
     /// The tree of the whole pattern.
     static func parse(_ text: String, at location: String) throws -> (node: RegexNode, groups: Int) {
+        guard text.utf8.count <= longest else {
+            throw LensError(.format, "regular expression: too long", at: location, expected: "at most \(longest) bytes")
+        }
         var parser = RegexParser(text, at: location)
         let node = try parser.alternatives()
         if parser.index < parser.pattern.count { throw parser.fail("unmatched )") }
@@ -146,7 +150,9 @@ struct RegexParser {
         }
     }
 
-    func literal(_ value: UInt32) -> RegexNode { .set(cased(ScalarSet([value]))) }
+    func literal(_ value: UInt32) -> RegexNode {
+        .set(ScalarSet([value] + (options.ignoresCase ? CaseFolding.variants[value] ?? [] : [])))
+    }
 
     func cased(_ set: ScalarSet) -> ScalarSet { options.ignoresCase ? set.ignoringCase : set }
 
