@@ -104,7 +104,7 @@ import LensFiles
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             return Int(state >> 33) % limit
         }
-        for _ in 0..<1_500 {
+        for _ in 0..<500 {
             var bytes = whole
             for _ in 0...next(3) {
                 let place = next(bytes.count)

@@ -27,7 +27,7 @@ struct RegexMatcher {
         self.code = code
         self.text = text
         slots = Array(repeating: -1, count: regex.slotCount)
-        stepsLeft = 10_000_000 + 500 * text.count
+        stepsLeft = 5_000_000 + 500 * text.count
     }
 
     /// All matches from left to right, without overlap, and without empty ones right after another match.
