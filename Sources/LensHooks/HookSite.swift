@@ -37,6 +37,8 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case embedNorm
     /// Each head's queries and keys are normalised.
     case qkNorm
+    /// What attention and MLP write is normalised before it is added.
+    case outputNorm
 }
 
 /// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer.
@@ -68,6 +70,8 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case pattern = "blocks.{i}.attn.hook_pattern"
     case z = "blocks.{i}.attn.hook_z"
     case result = "blocks.{i}.attn.hook_result"
+    case ln1PostScale = "blocks.{i}.ln1_post.hook_scale"
+    case ln1PostNormalized = "blocks.{i}.ln1_post.hook_normalized"
     case attnOut = "blocks.{i}.hook_attn_out"
     case residMid = "blocks.{i}.hook_resid_mid"
     case mlpIn = "blocks.{i}.hook_mlp_in"
@@ -76,6 +80,8 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case mlpPre = "blocks.{i}.mlp.hook_pre"
     case mlpPreLinear = "blocks.{i}.mlp.hook_pre_linear"
     case mlpPost = "blocks.{i}.mlp.hook_post"
+    case ln2PostScale = "blocks.{i}.ln2_post.hook_scale"
+    case ln2PostNormalized = "blocks.{i}.ln2_post.hook_normalized"
     case mlpOut = "blocks.{i}.hook_mlp_out"
     case residPost = "blocks.{i}.hook_resid_post"
     case lnFinalScale = "ln_final.hook_scale"
@@ -131,18 +137,22 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .pattern: Row([.batch, .head, .pos, .keyPos], "attention pattern")
         case .z: Row([.batch, .pos, .head, .dHead], "values, weighted by the pattern")
         case .result: Row([.batch, .pos, .head, .dModel], onDemand: true, "what each head writes, without b_O")
+        case .ln1PostScale: Row([.batch, .pos, .one], needs: [.outputNorm], "what the norm of attention's output divides by")
+        case .ln1PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm], "attention's output normalised, before weight and bias")
         case .attnOut: Row([.batch, .pos, .dModel], "what attention adds to the residual stream")
         case .residMid: Row([.batch, .pos, .dModel], needs: [.residMid], "residual stream between attention and MLP")
         case .mlpIn: Row([.batch, .pos, .dModel], needs: [.mlp], onDemand: true, "residual stream as the MLP reads it, before ln2")
         case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.mlp], "before the activation function (gated: the gate)")
         case .mlpPreLinear: Row([.batch, .pos, .dMlp], needs: [.gatedMLP], "what the gate multiplies")
         case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.mlp], "after the activation function: the neurons")
+        case .ln2PostScale: Row([.batch, .pos, .one], needs: [.outputNorm, .mlp], "what the norm of the MLP's output divides by")
+        case .ln2PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm, .mlp], "the MLP's output normalised, before weight and bias")
         case .mlpOut: Row([.batch, .pos, .dModel], needs: [.mlp], "what the MLP adds to the residual stream")
         case .residPost: Row([.batch, .pos, .dModel], "residual stream leaving the block")
         case .lnFinalScale: Row([.batch, .pos, .one], needs: [.norm], "what the final norm divides by")
         case .lnFinalNormalized: Row([.batch, .pos, .dModel], needs: [.norm], "normalised, before weight and bias")
         case .unembedIn: Row([.batch, .pos, .dModel], "what W_U multiplies")
-        case .unembedOut: Row([.batch, .pos, .dVocab], "logits")
+        case .unembedOut: Row([.batch, .pos, .dVocab], "logits, before they are capped")
         }
     }
 

@@ -11,6 +11,17 @@ extension Tensor {
         return out
     }
 
+    /// `cap · tanh(x / cap)` of every element; the tanh is that of softcapped scores.
+    public func softcapped(_ cap: Float) throws -> Tensor {
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime(x) {
+            lens_scale(isa, Int64(count), x.elements, 1 / cap, out.storage.pointer)
+            lens_activation(isa, LENS_ACT_TANH, Int64(count), out.storage.pointer, out.storage.pointer)
+            lens_scale(isa, Int64(count), out.storage.pointer, cap, out.storage.pointer)
+        }
+        return out
+    }
+
     /// `activation(gate) * self`; the bits are those of a product's epilogue.
     /// - Throws: `LensError(.shape)` if the shapes differ.
     public func gated(by gate: Tensor, _ activation: Activation) throws -> Tensor {

@@ -25,8 +25,8 @@ public struct Architecture: Sendable {
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .bloom, .falcon, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .llama, .mistral, .opt, .phi, .phi3, .qwen2, .qwen3, .stableLM,
-        .starCoder2,
+        .bloom, .falcon, .gemma, .gemma2, .gemma3, .glm4, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX,
+        .llama, .mistral, .olmo, .opt, .phi, .phi3, .qwen2, .qwen3, .stableLM, .starCoder2,
     ]
 
     /// The family of a `config.json`.

@@ -22,34 +22,37 @@ extension ConfigReader {
     /// - Parameters:
     ///   - dim: channels that turn, before the factor.
     ///   - baseKey, factorKey: what older files of the family call them.
-    ///   - defaultFactor: the part of `dim` that turns where no file says.
+    ///   - defaultFactor: the part of `dim` that turns where no file says; defaultBase likewise.
     /// - Throws: `LensError(.config)` for an unknown kind of scaling or a missing factor.
-    func rotary(dim: Int, baseKey: String = "rope_theta", factorKey: String = "partial_rotary_factor", defaultFactor: Double = 1) throws -> Rotary {
-        let topBase = try value(baseKey)?.asDouble(at: "\(location): \(baseKey)")
-        let topFactor = try double(factorKey, default: defaultFactor)
+    func rotary(dim: Int, baseKey: String = "rope_theta", factorKey: String = "partial_rotary_factor", defaultFactor: Double = 1,
+                defaultBase: Double = 10_000) throws -> Rotary {
+        let base = try value(baseKey)?.asDouble(at: "\(location): \(baseKey)") ?? defaultBase
+        let factor = try double(factorKey, default: defaultFactor)
         let old = try nested("rope_scaling"), new = try nested("rope_parameters")
         if old != nil, new != nil {
             throw LensError(.config, "two spellings of rotary embedding", at: "\(location): rope_scaling",
                             expected: "rope_scaling or rope_parameters", advice: "remove the one that is not meant")
         }
-        guard let details = new ?? old else {
-            return Rotary(dim: try rotaryDim(dim, topFactor), base: topBase ?? 10_000)
-        }
-        let factor = try details.double("partial_rotary_factor", default: topFactor)
-        let base = try details.double("rope_theta", default: topBase ?? 10_000)
-        let type = try details.string(details.has("rope_type") ? "rope_type" : "type", default: "default")
-        _ = details.value("type")
+        guard let details = new ?? old else { return Rotary(dim: try rotaryDim(dim, factor), base: base) }
+        return try details.rotaryDetails(dim: dim, base: base, factor: factor)
+    }
+
+    /// The object of `rope_parameters` or `rope_scaling`, read to its end.
+    func rotaryDetails(dim: Int, base topBase: Double, factor topFactor: Double = 1) throws -> Rotary {
+        let factor = try double("partial_rotary_factor", default: topFactor), base = try double("rope_theta", default: topBase)
+        let type = try string(has("rope_type") ? "rope_type" : "type", default: "default")
+        _ = value("type")
         let scaling: Rotary.Scaling
         switch type {
         case "default": scaling = .none
-        case "linear": scaling = .linear(factor: try details.positive("factor"))
+        case "linear": scaling = .linear(factor: try positive("factor"))
         case "llama3":
-            scaling = .llama3(factor: try details.positive("factor"), lowFrequencyFactor: try details.positive("low_freq_factor"),
-                              highFrequencyFactor: try details.positive("high_freq_factor"),
-                              originalContext: try details.int("original_max_position_embeddings"))
-        default: throw details.invalid("rope_type", expected: "one of default, linear, llama3")
+            scaling = .llama3(factor: try positive("factor"), lowFrequencyFactor: try positive("low_freq_factor"),
+                              highFrequencyFactor: try positive("high_freq_factor"),
+                              originalContext: try int("original_max_position_embeddings"))
+        default: throw invalid("rope_type", expected: "one of default, linear, llama3")
         }
-        try details.finish()
+        try finish()
         return Rotary(dim: try rotaryDim(dim, factor), base: base, scaling: scaling)
     }
 

@@ -18,25 +18,30 @@ struct LlamaShape {
     var vocabulary: Int?
     var positions: Int
     var eps: Double
+    var activationKey = "hidden_act"
+    var activation = "silu"
+    var tiesEmbeddings = false
 }
 
 extension ConfigReader {
     /// The keys of LLaMA-shaped families: grouped attention with rotary embeddings, gated MLP, RMS norms before each.
-    func llamaShaped(_ shape: LlamaShape) throws -> ModelConfig {
+    /// - Parameter rotary: reads the rotation of heads of a width, where the family has its own keys for it.
+    func llamaShaped(_ shape: LlamaShape, rotary: ((Int) throws -> Rotary)? = nil) throws -> ModelConfig {
+        let readRotary = rotary ?? { try self.rotary(dim: $0) }
         let dModel = try int("hidden_size", default: shape.dModel)
         let heads = try int("num_attention_heads", default: shape.heads)
         guard heads > 0 else { throw invalid("num_attention_heads", expected: "at least 1") }
         let dHead = try int("head_dim", default: shape.dHead ?? dModel / heads)
         let mlp = ModelConfig.MLP(width: try int("intermediate_size", default: shape.width),
-                                  activation: try activation("hidden_act", default: "silu"), gate: .biasOnEach)
+                                  activation: try activation(shape.activationKey, default: shape.activation), gate: .biasOnEach)
         var config = ModelConfig(nLayers: try int("num_hidden_layers", default: shape.layers), dModel: dModel,
                                  nCtx: try int("max_position_embeddings", default: shape.positions), nHeads: heads, dHead: dHead,
                                  nKeyValueHeads: try keyValueHeads(heads, default: shape.kvHeads),
                                  dVocab: try int("vocab_size", default: shape.vocabulary),
                                  norm: .init(.rms, eps: try double("rms_norm_eps", default: shape.eps)), mlp: mlp,
-                                 position: .rotary(try rotary(dim: dHead)), attention: .init(scale: Double(dHead).squareRoot()))
+                                 position: .rotary(try readRotary(dHead)), attention: .init(scale: Double(dHead).squareRoot()))
         config.mlp?.hasBiases = try bool("mlp_bias", default: false)
-        config.tiesEmbeddings = try bool("tie_word_embeddings", default: false)
+        config.tiesEmbeddings = try bool("tie_word_embeddings", default: shape.tiesEmbeddings)
         return config
     }
 

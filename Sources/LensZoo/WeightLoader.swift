@@ -130,6 +130,8 @@ struct WeightLoader {
                 }
                 base += outputs.count
             }
+            if case .none = rule.change { return }
+            for index in destination.indices { destination[index] = rule.change(destination[index]) }
         }
         return values
     }

@@ -9,8 +9,26 @@ struct WeightRule: Sendable {
     let source: String
     let form: Form
     let outputs: Outputs
+    /// What becomes of a `plain` tensor's elements.
+    var change = Change.none
     /// Another name some files of the family have for it.
     var otherSource: String?
+
+    enum Change: Sendable {
+        case none
+        /// The file keeps a norm's weight less one.
+        case plusOne
+        /// The model multiplies by it wherever it reads the tensor.
+        case times(Float)
+
+        func callAsFunction(_ element: Float) -> Float {
+            switch self {
+            case .none: return element
+            case .plusOne: return 1 + element
+            case .times(let factor): return factor * element
+            }
+        }
+    }
 
     /// How the tensor lies in the file.
     enum Form: Sendable {
@@ -90,9 +108,18 @@ struct WeightRule: Sendable {
         return rule
     }
 
+    /// The same rule, its elements changed as they are read.
+    func changed(_ change: Change) -> WeightRule {
+        var rule = self
+        rule.change = change
+        return rule
+    }
+
     /// Token embeddings and unembedding. Tied, they are kept once, as W_U.
-    static func embeddings(_ table: String, head: String, tied: Bool) -> [WeightRule] {
-        tied ? [.linear("unembed.W_U", from: table)] : [.plain("embed.W_E", from: table), .linear("unembed.W_U", from: head)]
+    /// - Parameter scale: what the model multiplies embeddings by.
+    static func embeddings(_ table: String, head: String, tied: Bool, scale: Double = 1) -> [WeightRule] {
+        let embedding = WeightRule.plain("embed.W_E", from: table).changed(scale == 1 ? .none : .times(Float(scale)))
+        return tied ? [.linear("unembed.W_U", from: table)] : [embedding, .linear("unembed.W_U", from: head)]
     }
 
     /// The rule for one layer, or itself if it is not per layer.
@@ -103,7 +130,7 @@ struct WeightRule: Sendable {
         }
         return (0..<layers).map { layer in
             WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs,
-                       otherSource: otherSource.map { fill($0, layer) })
+                       change: change, otherSource: otherSource.map { fill($0, layer) })
         }
     }
 }

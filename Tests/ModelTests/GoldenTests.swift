@@ -15,11 +15,12 @@ import TransformerLens
     static let neoX = ["gpt-neox", "gpt-neox-sequential", "gptj"]
     static let phi = ["phi", "phi3", "phi3-window"]
     static let learned = ["opt", "gpt-neo", "gpt-bigcode", "gpt-bigcode-heads"]
-    static let others = ["bloom", "starcoder2", "stablelm", "stablelm-parallel", "falcon", "falcon-new", "falcon-sequential"]
+    static let others = ["bloom", "starcoder2", "stablelm", "stablelm-parallel", "olmo", "glm4", "falcon", "falcon-new", "falcon-sequential"]
+    static let gemma = ["gemma", "gemma-untied", "gemma2", "gemma3", "gemma3-old"]
     static let native = ["native-ln", "native-ln-pre", "native-ln-final-rms", "native-rms-pre", "native-rms-rotary", "native-no-norm",
                          "native-attn-only", "native-parallel", "native-gated-ln", "native-vocab-out", "native-bidirectional",
                          "native-partial-rotary", "native-rotary-adjacent", "native-derived", "native-local"]
-    static let supported = gpt2 + llama + qwen + mistral + neoX + phi + learned + others + native
+    static let supported = gpt2 + llama + qwen + mistral + neoX + phi + learned + others + gemma + native
 
     @Test func noFolderIsLeftOut() throws {
         let folders = try FileManager.default.contentsOfDirectory(atPath: TestFolders.goldens).filter { fileExists("\(TestFolders.goldens)/\($0)/golden.json") }

@@ -7,8 +7,8 @@ import TransformerLens
 
 enum LawModels {
     static let names = ["gpt2-tiny", "gpt2-inverse-layer", "llama-grouped", "llama-full", "llama-bias", "native-parallel", "native-gated-ln",
-                        "native-bidirectional", "native-local", "qwen2", "qwen3", "gpt-neox", "gptj",
-                        "bloom", "native-no-norm", "native-attn-only", "native-ln-pre", "native-vocab-out", "native-partial-rotary"]
+                        "native-bidirectional", "bloom", "gemma2", "gemma3", "native-no-norm", "native-attn-only",
+                        "native-ln-pre", "native-vocab-out", "native-partial-rotary"]
     /// Those that can generate: causal, with outputs that are tokens.
     static let generating = names.filter { $0 != "native-bidirectional" && $0 != "native-vocab-out" }
     static let causal = names.filter { $0 != "native-bidirectional" }

@@ -70,9 +70,11 @@ import TransformerLens
         let model = try LawModels.named(name), names = model.config.hookNames, plain = try logits(model)
         for site in names where site != "hook_tokens" {
             let real = Hook.edit(.names([site])) { tensor, _ in
-                // The last position of the first row.
-                let axis = HookPoint(name: site)?.site.positionAxis ?? 1
+                // The last position of the first row, and half of what is there: norms would undo a change of scale, and a
+                // window may hide the first keys.
+                let axis = HookPoint(name: site)?.site.positionAxis ?? 1, last = tensor.rank - 1
                 let place = [TensorIndex.at(0)] + Array(repeating: .all, count: axis - 1) + [.at(-1)]
+                    + Array(repeating: .all, count: last - axis - 1) + [.from(tensor.shape[last] / 2)]
                 try tensor.assign(tensor.view(place) * 0.5, at: place)
             }
             let edited = try logits(model, hooks: [real])

@@ -44,6 +44,12 @@ extension ModelConfig {
                   dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel),
                   position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
         if try reader.bool("post_embedding_ln", default: false) { embedNorm = Norm(.layer, eps: eps) }
+        if try reader.bool("use_normalization_before_and_after", default: false) { outputNorm = norm }
+        outputSoftcap = try reader.optionalCap("output_logits_soft_cap")
+        self.attention.softcap = try reader.optionalCap("attn_scores_soft_cap")
+        if case .rotary(let rotary) = position, let base = try reader.value("rotary_base_local")?.asDouble(at: "\(location): rotary_base_local") {
+            self.attention.localRotary = Rotary(dim: rotary.dim, base: base, adjacentPairs: rotary.adjacentPairs)
+        }
         if try reader.bool("use_qk_norm", default: false) { self.attention.qkNorm = Norm(.rms, eps: eps) }
         if try reader.bool("final_rms", default: false), let norm { finalNorm = Norm(.rms, eps: eps, hasWeights: norm.hasWeights) }
         parallelAttnMLP = try reader.bool("parallel_attn_mlp", default: false) && mlp != nil
@@ -108,9 +114,8 @@ extension ModelConfig {
     }
 
     private static func refuseUnbuilt(_ reader: ConfigReader) throws {
-        for key in ["use_normalization_before_and_after", "use_yarn_rope", "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
+        for key in ["use_yarn_rope", "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
                     "rmsnorm_uses_offset"] { try reader.require(key, false) }
-        for key in ["attn_scores_soft_cap", "output_logits_soft_cap"] { try reader.require(key, -1) }
         for key in ["num_experts", "experts_per_token", "clip_qkv", "quantization_method"] { try reader.require(key, nil) }
     }
 
@@ -119,7 +124,7 @@ extension ModelConfig {
         "device", "n_devices", "dtype", "tokenizer_name", "trust_remote_code", "seed", "init_mode", "init_weights",
         "initializer_range", "use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens",
         "ungroup_grouped_query_attention", "tokenizer_prepends_bos", "from_checkpoint", "checkpoint_index", "checkpoint_label_type",
-        "checkpoint_value", "n_params", "rotary_base_local", "relative_attention_max_distance",
+        "checkpoint_value", "n_params", "relative_attention_max_distance",
         "relative_attention_num_buckets", "decoder_start_token_id", "tie_word_embeddings", "uses_rms_norm", "layer_norm_folding",
         "yarn_factor", "yarn_attention_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_original_max_position_embeddings",
         "yarn_truncate", "yarn_global_attn_only", "train_seq_length", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
@@ -150,6 +155,9 @@ extension ModelConfig {
         fields["default_prepend_bos"] = .bool(defaultPrependBOS)
         fields["post_embedding_ln"] = .bool(embedNorm != nil)
         fields["use_qk_norm"] = .bool(attention.qkNorm != nil)
+        fields["use_normalization_before_and_after"] = .bool(outputNorm != nil)
+        fields["attn_scores_soft_cap"] = .double(attention.softcap ?? -1)
+        fields["output_logits_soft_cap"] = .double(outputSoftcap ?? -1)
         fields["use_local_attn"] = .bool(attention.window != nil)
         if let window = attention.window {
             fields["window_size"] = .int(window.size)
@@ -169,6 +177,7 @@ extension ModelConfig {
             ("positional_embedding_type", "rotary"), ("rotary_dim", .int(rotary.dim)), ("rotary_base", .double(rotary.base)),
             ("rotary_adjacent_pairs", .bool(rotary.adjacentPairs)),
         ]
+        if let local = attention.localRotary { fields.append(("rotary_base_local", .double(local.base))) }
         switch rotary.scaling {
         case .none: break
         case .linear(let factor): fields.append(("rotary_scaling_factor", .double(factor)))
@@ -198,6 +207,12 @@ extension ModelConfig.Norm {
 }
 
 extension ConfigReader {
+    /// A cap that TransformerLens leaves at -1 for none.
+    func optionalCap(_ key: String) throws -> Double? {
+        let cap = try double(key, default: -1)
+        return cap == -1 ? nil : cap
+    }
+
     /// An integer that TransformerLens leaves at null or -1 for its default.
     func optionalSize(_ key: String) throws -> Int? {
         guard let size = try value(key)?.asInt(at: "\(location): \(key)"), size != -1 else { return nil }

@@ -27,6 +27,8 @@ public struct ModelConfig: Sendable, Hashable {
     public var finalNorm: Norm?
     /// A norm of the token embeddings, before anything is added to them.
     public var embedNorm: Norm?
+    /// A norm of what attention and MLP write, before it is added to the residual stream; `norm` then comes before them besides.
+    public var outputNorm: Norm?
     /// nil: attention only.
     public var mlp: MLP?
     public var position: Position
@@ -35,6 +37,10 @@ public struct ModelConfig: Sendable, Hashable {
     public var parallelAttnMLP = false
     /// W_U is W_E transposed, and they are kept once.
     public var tiesEmbeddings = false
+    /// Tied, W_E is W_U transposed times this.
+    public var tiedEmbeddingScale = 1.0
+    /// Logits are c·tanh(logits / c), where given.
+    public var outputSoftcap: Double?
 
     // MARK: What it came from
     public var modelName = "custom"
@@ -126,6 +132,10 @@ public struct ModelConfig: Sendable, Hashable {
         public var window: Window?
         /// A norm of each head's queries and keys, before they are rotated: its weight `[d_head]` is all heads'.
         public var qkNorm: Norm?
+        /// Scores are c·tanh(scores / c), where given.
+        public var softcap: Double?
+        /// The rotation of windowed layers, where it is not the others'.
+        public var localRotary: Rotary?
 
         public init(scale: Double) { self.scale = scale }
 
@@ -141,7 +151,7 @@ public struct ModelConfig: Sendable, Hashable {
             }
 
             /// The window of a layer; nil if it sees everything before it.
-            func size(in layer: Int) -> Int? { isLocal[layer % isLocal.count] ? size : nil }
+            func size(in layer: Int) -> Int? { !isLocal.isEmpty && isLocal[layer % isLocal.count] ? size : nil }
         }
 
         public enum Direction: String, Sendable, Hashable { case causal, bidirectional }
@@ -161,6 +171,7 @@ public struct ModelConfig: Sendable, Hashable {
         if kvHeads == nHeads { traits.insert(.ungroupedHeads) }
         if embedNorm != nil { traits.insert(.embedNorm) }
         if attention.qkNorm != nil { traits.insert(.qkNorm) }
+        if outputNorm != nil { traits.insert(.outputNorm) }
         return traits
     }
 

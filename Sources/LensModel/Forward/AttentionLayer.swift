@@ -13,8 +13,8 @@ extension ForwardPass {
         try fire(.v, layer, &v)
         q = try normLayer(config.attention.qkNorm, block.qNorm, q, .qNormScale, .qNormNormalized, layer)
         k = try normLayer(config.attention.qkNorm, block.kNorm, k, .kNormScale, .kNormNormalized, layer)
-        if let rotary {
-            let (table, rows) = try rotary.get()
+        let rotary = try rotary(in: layer)
+        if let (table, rows) = rotary {
             q = try table.rotate(q, positions: rows)
             k = try table.rotate(k, positions: rows)
             try fire(.rotQ, layer, &q)
@@ -144,7 +144,8 @@ extension ForwardPass {
         var slopes: [Float]?
         if case .alibi(let alibi) = config.position { slopes = alibi.slopes(heads: config.nHeads) }
         return AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
-                             scoreScale: Float(1 / (config.attention.scale * inverse)), alibi: slopes,
+                             scoreScale: Float(1 / (config.attention.scale * inverse)),
+                             softcap: config.attention.softcap.map { Float($0) }, alibi: slopes,
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
     }
 
@@ -152,8 +153,9 @@ extension ForwardPass {
 
     /// W_O, head by head whether or not anyone looks at the heads, and the residual.
     private func writeOut(_ layer: Int, _ block: BlockWeights, _ z: Tensor, _ residual: Tensor) throws -> Tensor {
-        let edits = plan.edits(.attnOut, layer), touches = plan.touches(.attnOut, layer)
-        let written: (out: Tensor, linear: Tensor?)
+        // A norm comes between the sum and the residual stream, as an edit does.
+        let edits = plan.edits(.attnOut, layer) || config.outputNorm != nil, touches = plan.touches(.attnOut, layer)
+        var written: (out: Tensor, linear: Tensor?)
         if plan.touches(.result, layer) {
             var result = try results(block, z)
             try fire(.result, layer, &result)
@@ -163,13 +165,14 @@ extension ForwardPass {
             let epilogue = Epilogue(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
             written = try block.wO.product(rows, block: config.dHead, epilogue: epilogue)
         }
+        written.out = try normLayer(config.outputNorm, block.ln1Post, written.out, .ln1PostScale, .ln1PostNormalized, layer)
         return try addOut(.attnOut, layer, written, residual)
     }
 
     /// Fires a site that is added to the residual stream: `written` is the sum already, or, where an edit comes between,
     /// the addend.
     func addOut(_ site: HookSite, _ layer: Int, _ written: (out: Tensor, linear: Tensor?), _ residual: Tensor) throws -> Tensor {
-        if plan.edits(site, layer) {
+        if plan.edits(site, layer) || config.outputNorm != nil {
             var addend = written.out
             try fire(site, layer, &addend)
             return try residual + addend

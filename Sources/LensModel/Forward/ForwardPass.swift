@@ -30,10 +30,8 @@ final class ForwardPass {
     let keyMask: [UInt8]?
     /// Each new position's place among its row's real tokens: `[batch × pos]`.
     let positionIDs: [Int]
-    private(set) lazy var rotary: Result<(table: RotaryTable, rows: [Int]), Error>? = {
-        guard case .rotary(let rotary) = config.position else { return nil }
-        return Result { try rotary.table(for: positionIDs) }
-    }()
+    private lazy var rotary = rotaryTable(local: false)
+    private lazy var localRotary = rotaryTable(local: true)
 
     /// - Parameters:
     ///   - newMask: whether each new position is a real token: `[batch][pos]`.
@@ -74,6 +72,18 @@ final class ForwardPass {
         keyValues = KeyValueCache(for: config, batch: 0)
     }
 
+    private func rotaryTable(local: Bool) -> Result<(table: RotaryTable, rows: [Int]), Error>? {
+        guard case .rotary(let rotary) = config.position else { return nil }
+        let own = local ? config.attention.localRotary ?? rotary : rotary
+        return Result { try own.table(for: positionIDs) }
+    }
+
+    /// The angles of a layer and each position's row of them; nil where nothing turns.
+    func rotary(in layer: Int) throws -> (table: RotaryTable, rows: [Int])? {
+        let isLocal = config.attention.localRotary != nil && config.attention.window?.size(in: layer) != nil
+        return try (isLocal ? localRotary : rotary)?.get()
+    }
+
     /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
     func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
         guard plan.touches(site, layer) else { return }
@@ -98,7 +108,8 @@ final class ForwardPass {
     func embed(_ tokens: inout IntTensor) throws -> Tensor {
         if plan.touches(.tokens) { try fireTokens(&tokens) }
         let shape = [batch, pos, config.dModel]
-        let flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
+        var flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
+        if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
         var embedded = try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(shape), .embedScale, .embedNormalized, nil)
         try fire(.embed, nil, &embedded)
         guard let wPos = weights.wPos else { return embedded }
@@ -134,10 +145,10 @@ final class ForwardPass {
         var stream = try attentionLayer(layer, block, residual)
         if let mlp = block.mlp {
             if config.parallelAttnMLP {
-                stream = try mlpLayer(layer, mlp, block.ln2, input: residual, residual: stream)
+                stream = try mlpLayer(layer, mlp, block, input: residual, residual: stream)
             } else {
                 try fire(.residMid, layer, &stream)
-                stream = try mlpLayer(layer, mlp, block.ln2, input: stream, residual: stream)
+                stream = try mlpLayer(layer, mlp, block, input: stream, residual: stream)
             }
         }
         try fire(.residPost, layer, &stream)
@@ -157,7 +168,7 @@ final class ForwardPass {
         try fire(.unembedIn, nil, &input)
         var logits = try weights.wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
         try fire(.unembedOut, nil, &logits)
-        return logits
+        return try config.outputSoftcap.map { try logits.softcapped(Float($0)) } ?? logits
     }
 
     /// A norm with its two sites. An edit cuts it where the site is; the bits are the same either way.

@@ -8,16 +8,18 @@ extension ForwardPass {
     ///   - input: the residual stream it reads.
     ///   - residual: the residual stream it is added to (the same, but for parallel blocks).
     /// - Returns: `residual` plus what the MLP writes: `[batch, pos, d_model]`.
-    func mlpLayer(_ layer: Int, _ weights: MLPWeights, _ ln2: NormWeights, input: Tensor, residual: Tensor) throws -> Tensor {
+    func mlpLayer(_ layer: Int, _ weights: MLPWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
         guard let mlp = config.mlp else { return residual }
         var input = input
         try fire(.mlpIn, layer, &input)
-        let x = try normLayer(config.norm, ln2, input, .ln2Scale, .ln2Normalized, layer)
+        let x = try normLayer(config.norm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
         var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
         try fire(.mlpPost, layer, &post)
-        let edits = plan.edits(.mlpOut, layer), touches = plan.touches(.mlpOut, layer)
+        let edits = plan.edits(.mlpOut, layer) || config.outputNorm != nil, touches = plan.touches(.mlpOut, layer)
         let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
-        return try addOut(.mlpOut, layer, weights.wOut.product(post, epilogue: epilogue), residual)
+        var written = try weights.wOut.product(post, epilogue: epilogue)
+        written.out = try normLayer(config.outputNorm, block.ln2Post, written.out, .ln2PostScale, .ln2PostNormalized, layer)
+        return try addOut(.mlpOut, layer, written, residual)
     }
 
     /// `activation(x·W_in + b_in)`: `[batch, pos, d_mlp]`.

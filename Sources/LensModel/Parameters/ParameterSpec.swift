@@ -66,8 +66,9 @@ extension ModelConfig {
         ]
         specs += normSpecs("\(prefix).attn.q_norm", attention.qkNorm, width: dHead)
         specs += normSpecs("\(prefix).attn.k_norm", attention.qkNorm, width: dHead)
+        specs += normSpecs("\(prefix).ln1_post", outputNorm)
         guard let mlp else { return specs }
-        specs += normSpecs("\(prefix).ln2", norm)
+        specs += normSpecs("\(prefix).ln2", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
         if let gate = mlp.gate {
             specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
@@ -109,10 +110,10 @@ extension ModelConfig {
             throw LensError(.config, "impossible attention scale", at: "attn_scale", expected: "a finite number, not 0",
                             found: "\(attention.scale)")
         }
-        for norm in [norm, finalNorm, embedNorm, attention.qkNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
+        for norm in [norm, finalNorm, embedNorm, outputNorm, attention.qkNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
             throw LensError(.config, "impossible epsilon", at: "eps", expected: "a finite number, at least 0", found: "\(norm.eps)")
         }
-        if case .rotary(let rotary) = position {
+        for rotary in rotaries {
             guard rotary.dim > 0, rotary.dim % 2 == 0, rotary.dim <= dHead, rotary.base > 0, rotary.base.isFinite else {
                 throw LensError(.config, "impossible rotary embedding", at: "rotary_dim",
                                 expected: "an even number up to d_head \(dHead), base above 0",
@@ -120,6 +121,7 @@ extension ModelConfig {
             }
         }
         try validateRotaryScaling()
+        try validateCaps()
         if let window = attention.window {
             guard window.size > 0, window.size <= Self.largestSize, !window.isLocal.isEmpty else {
                 throw LensError(.config, "impossible attention window", at: "window_size", expected: "1...\(Self.largestSize) and which layers it is for",
@@ -133,17 +135,35 @@ extension ModelConfig {
     }
 
     private func validateRotaryScaling() throws {
-        guard case .rotary(let rotary) = position else { return }
-        let isPossible: Bool
-        switch rotary.scaling {
-        case .none: isPossible = true
-        case .linear(let factor): isPossible = factor > 0 && factor.isFinite
-        case .llama3(let factor, let low, let high, let context):
-            isPossible = factor > 0 && factor.isFinite && low > 0 && high > low && high.isFinite && context > 0
+        for rotary in rotaries {
+            let isPossible: Bool
+            switch rotary.scaling {
+            case .none: isPossible = true
+            case .linear(let factor): isPossible = factor > 0 && factor.isFinite
+            case .llama3(let factor, let low, let high, let context):
+                isPossible = factor > 0 && factor.isFinite && low > 0 && high > low && high.isFinite && context > 0
+            }
+            guard isPossible else {
+                throw LensError(.config, "impossible rotary scaling", at: "rotary", expected: "factors above 0, the low one below the high one",
+                                found: "\(rotary.scaling)")
+            }
         }
-        guard isPossible else {
-            throw LensError(.config, "impossible rotary scaling", at: "rotary", expected: "factors above 0, the low one below the high one",
-                            found: "\(rotary.scaling)")
+    }
+
+    /// The rotations of all layers.
+    private var rotaries: [Rotary] {
+        guard case .rotary(let rotary) = position else { return [] }
+        return [rotary] + (attention.localRotary.map { [$0] } ?? [])
+    }
+
+    private func validateCaps() throws {
+        for (name, cap) in [("attn_scores_soft_cap", attention.softcap), ("output_logits_soft_cap", outputSoftcap)] {
+            guard cap.map({ $0 > 0 && Float($0).isFinite && Float($0) > 0 }) ?? true else {
+                throw LensError(.config, "impossible soft cap", at: name, expected: "a finite number above 0", found: "\(cap ?? 0)")
+            }
+        }
+        guard tiedEmbeddingScale.isFinite, tiedEmbeddingScale != 0 else {
+            throw LensError(.config, "impossible embedding scale", at: "embedding_scale", expected: "a finite number, not 0", found: "\(tiedEmbeddingScale)")
         }
     }
 

@@ -109,7 +109,8 @@ public struct Parameters: Sendable {
         switch values[spec.name] {
         case .tensor(let tensor)?: return tensor
         case nil where spec.name == "embed.W_E":
-            return try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
+            let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
+            return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)
         case .matrix(let matrix)?:
             let plain = try matrix.unpacked()

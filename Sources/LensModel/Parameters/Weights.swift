@@ -4,7 +4,7 @@ import LensTensor
 
 /// Weights of one block.
 struct BlockWeights: Sendable {
-    let ln1: NormWeights, ln2: NormWeights
+    let ln1: NormWeights, ln2: NormWeights, ln1Post: NormWeights, ln2Post: NormWeights
     let wQ: PackedMatrix, wK: PackedMatrix, wV: PackedMatrix, wO: PackedMatrix
     let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
     let qNorm: NormWeights, kNorm: NormWeights
@@ -59,6 +59,7 @@ struct Weights: Sendable {
                        bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"))
         }
         return BlockWeights(ln1: NormWeights(parameters, "\(prefix).ln1"), ln2: NormWeights(parameters, "\(prefix).ln2"),
+                            ln1Post: NormWeights(parameters, "\(prefix).ln1_post"), ln2Post: NormWeights(parameters, "\(prefix).ln2_post"),
                             wQ: try parameters.matrix("\(prefix).attn.W_Q"), wK: try parameters.matrix("\(prefix).attn.\(raw)W_K"),
                             wV: try parameters.matrix("\(prefix).attn.\(raw)W_V"), wO: try parameters.matrix("\(prefix).attn.W_O"),
                             bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),

@@ -31,7 +31,9 @@ extension Architecture {
                                      position: .rotary(try reader.rotary(dim: dHead)), attention: .init(scale: Double(dHead).squareRoot()))
             config.parallelAttnMLP = isParallel
             let norms = try reader.int("num_ln_in_parallel_attn", default: isNew ? 2 : 1)
-            guard norms == 1 || (norms == 2 && isNew) else { throw reader.invalid("num_ln_in_parallel_attn", expected: "1, or 2 with new_decoder_architecture") }
+            guard norms == 1 || (norms == 2 && isNew) else {
+                throw reader.invalid("num_ln_in_parallel_attn", expected: "1, or 2 with new_decoder_architecture")
+            }
             config.attention.hasBiases = try reader.bool("bias", default: false)
             config.mlp?.hasBiases = config.attention.hasBiases
             config.tiesEmbeddings = try reader.bool("tie_word_embeddings", default: true)

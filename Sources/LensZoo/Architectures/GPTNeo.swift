@@ -48,12 +48,14 @@ extension Architecture {
     /// `attention_types`, `[[["global", "local"], 12]]`, written out: whether each layer is local.
     private static func localLayers(_ reader: ConfigReader, _ layers: Int) throws -> [Bool] {
         let problem = reader.invalid("attention_types", expected: "lists of global and local, with their counts, for \(layers) layers")
+        // Checked before anything is written out for each.
+        guard (0...ModelConfig.mostLayers).contains(layers) else { throw reader.invalid("num_layers", expected: "0...\(ModelConfig.mostLayers)") }
         let fallback: JSON = [[["global", "local"], 12]]
         guard let groups = (reader.value("attention_types") ?? fallback).arrayValue else { throw problem }
         var types: [String] = []
         for group in groups {
             guard let pair = group.arrayValue, pair.count == 2, let names = pair[0].arrayValue?.compactMap(\.stringValue), !names.isEmpty,
-                  let count = pair[1].intValue, count >= 0, count <= max(0, layers), names.count <= layers else { throw problem }
+                  let count = pair[1].intValue, count >= 0, count <= layers, names.count <= layers else { throw problem }
             for _ in 0..<count where types.count <= layers { types += names }
         }
         // Files also hold the list written out; Hugging Face goes by what it was written from.

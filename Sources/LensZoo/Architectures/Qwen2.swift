@@ -12,6 +12,8 @@ extension Architecture {
         config: { reader in
             var config = try reader.llamaShaped(LlamaShape(dModel: 4096, width: 22016, layers: 32, heads: 32, kvHeads: 32, vocabulary: 151_936,
                                                            positions: 32768, eps: 1e-6))
+            // Positions of images; the text models' files say no.
+            try reader.require("use_mrope", false)
             config.attention.window = try reader.qwenWindow(layers: config.nLayers)
             config.defaultPrependBOS = false
             return config

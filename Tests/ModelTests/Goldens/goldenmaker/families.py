@@ -52,6 +52,31 @@ def windowed(hf, **more):
     return llama_shaped(hf, **local_fields(hf.sliding_window, [bool(hf.sliding_window)] * hf.num_hidden_layers), **more)
 
 
+def gemma(hf, **more):
+    """Scores are scaled by `query_pre_attn_scalar` where there is one; Gemma 3 has a rotation for each kind of layer."""
+    scale = getattr(hf, "query_pre_attn_scalar", None) or hf.head_dim
+    ropes = hf.rope_parameters
+    fields = common(hf, d_mlp=hf.intermediate_size, eps=hf.rms_norm_eps, normalization_type="RMS", final_rms=True,
+                    gated_mlp=True, n_key_value_heads=hf.num_key_value_heads, attn_scale=scale ** 0.5,
+                    act_fn="gelu_pytorch_tanh", positional_embedding_type="rotary", rotary_dim=hf.head_dim)
+    full = ropes.get("full_attention", ropes)
+    fields.update(rotary_base=full["rope_theta"])
+    if full["rope_type"] == "linear":
+        fields.update(rotary_scaling_factor=full["factor"])
+    if "sliding_attention" in ropes:
+        fields.update(rotary_base_local=ropes["sliding_attention"]["rope_theta"])
+    if hasattr(hf, "layer_types"):
+        fields.update(use_normalization_before_and_after=True, attn_scores_soft_cap=hf.attn_logit_softcapping or -1.0,
+                      output_logits_soft_cap=hf.final_logit_softcapping or -1.0,
+                      **local_fields(hf.sliding_window, [kind == "sliding_attention" for kind in hf.layer_types]))
+    return {**fields, **more}
+
+
+def olmo(hf):
+    fields = common(hf, d_mlp=hf.intermediate_size, eps=1e-5, act_fn=hf.hidden_act, normalization_type="LNPre", gated_mlp=True)
+    return {**fields, **rope_fields(hf, fields["d_head"])}
+
+
 def neox(hf):
     fields = common(hf, d_mlp=hf.intermediate_size, eps=hf.layer_norm_eps, act_fn=hf.hidden_act, normalization_type="LN",
                     parallel_attn_mlp=hf.use_parallel_residual)
@@ -121,7 +146,8 @@ def family(name, config, converter):
     if isinstance(converter, str):
         module = import_module(f"transformer_lens.pretrained.weight_conversions.{converter}")
         convert = getattr(module, f"convert_{converter}_weights")
-    return getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}ForCausalLM"), config, convert
+    config_class = getattr(transformers, f"{name}TextConfig", None) or getattr(transformers, f"{name}Config")
+    return config_class, getattr(transformers, f"{name}ForCausalLM"), config, convert
 
 
 FAMILIES = {
@@ -132,6 +158,12 @@ FAMILIES = {
     "gptj": family("GPTJ", gptj, "gptj"),
     "phi": family("Phi", phi, "phi"),
     "phi3": family("Phi3", windowed, "phi3"),
+    "gemma": family("Gemma", gemma, "gemma"),
+    "gemma2": family("Gemma2", gemma, "gemma"),
+    "gemma3_text": family("Gemma3", lambda hf: gemma(hf, use_qk_norm=True), "gemma"),
+    "olmo": family("Olmo", olmo, "olmo"),
+    "glm4": family("Glm4", lambda hf: {**llama_shaped(hf, use_normalization_before_and_after=True), "rotary_adjacent_pairs": True},
+                   own_weights.glm4),
     "opt": family("OPT", lambda hf: learned(hf, d_mlp=hf.ffn_dim), "opt"),
     "gpt_neo": family("GPTNeo", neo, "neo"),
     "bloom": family("Bloom", bloom, "bloom"),

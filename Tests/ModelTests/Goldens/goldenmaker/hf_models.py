@@ -53,13 +53,13 @@ def llama(name, seed, *, heads=3, kv=3, width=6, hidden=18, layers=2, inner=22, 
 
 
 def llama_shaped(family, name, seed, *, heads=3, kv=3, hidden=18, layers=2, inner=22, positions=24, batch=(1, 7), rope=None,
-                 notes=(), **more):
+                 old_spelling=None, notes=(), **more):
     config = dict(vocab_size=VOCAB, max_position_embeddings=positions, hidden_size=hidden, intermediate_size=inner,
                   num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv,
                   rope_parameters={"rope_type": "default", "rope_theta": 10000.0, **(rope or {})}, bos_token_id=1,
                   eos_token_id=2, pad_token_id=0)
     config.update(more)
-    return Spec(name, family, config, seed, batch, notes=list(notes))
+    return Spec(name, family, config, seed, batch, old_spelling=old_spelling, notes=list(notes))
 
 
 def plain(family, name, seed, *, batch=(1, 7), old_spelling=None, notes=(), **config):
@@ -121,11 +121,28 @@ SPECS = [
           max_position_embeddings=24, rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.45}),
     llama_shaped("phi3", "phi3", 111, heads=4, kv=2, hidden=24, rope={"rope_theta": 500.0, "partial_rotary_factor": 1.0}),
     llama_shaped("phi3", "phi3-window", 112, hidden=18, sliding_window=3, tie_word_embeddings=True),
+    llama_shaped("gemma", "gemma", 124, heads=4, kv=1, hidden=20, head_dim=6),
+    llama_shaped("gemma", "gemma-untied", 125, heads=3, kv=3, layers=1, head_dim=10, hidden_act="gelu", tie_word_embeddings=False),
+    llama_shaped("gemma2", "gemma2", 126, heads=4, kv=2, hidden=20, head_dim=6, sliding_window=3, query_pre_attn_scalar=9,
+                 attn_logit_softcapping=2.0, final_logit_softcapping=5.0, notes=["layer 0 sees three positions; both caps bite"]),
+    llama_shaped("gemma3_text", "gemma3", 127, heads=4, kv=2, hidden=20, head_dim=6, sliding_window=3, query_pre_attn_scalar=9,
+                 rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                                  "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5000.0}},
+                 layer_types=["sliding_attention", "full_attention"]),
+    llama_shaped("gemma3_text", "gemma3-old", 128, heads=3, kv=1, hidden=18, head_dim=6, sliding_window=3, query_pre_attn_scalar=6,
+                 rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+                                  "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0}},
+                 sliding_window_pattern=2,
+                 old_spelling={"rope_theta": 5000.0, "rope_local_base_freq": 300.0, "sliding_window_pattern": 2, "layer_types": None,
+                               "rope_scaling": {"rope_type": "linear", "factor": 4.0}, "torch_dtype": "float32"}),
+    llama_shaped("olmo", "olmo", 129),
+    llama_shaped("glm4", "glm4", 130, heads=4, kv=2, hidden=20, head_dim=8, attention_bias=True,
+                 rope={"rope_theta": 1000.0, "partial_rotary_factor": 0.5}),
     plain("opt", "opt", 113, hidden_size=30, num_hidden_layers=2, num_attention_heads=3, ffn_dim=22, word_embed_proj_dim=30,
           max_position_embeddings=24, dropout=0.0, pad_token_id=0),
     plain("gpt_neo", "gpt-neo", 114, hidden_size=18, num_layers=3, num_heads=3, intermediate_size=20, window_size=3,
           attention_types=[[["global", "local"], 1], [["local"], 1]], max_position_embeddings=24),
-    plain("bloom", "bloom", 115, hidden_size=30, n_layer=1, n_head=5, layer_norm_epsilon=1e-4,
+    plain("bloom", "bloom", 115, hidden_size=20, n_layer=2, n_head=5, layer_norm_epsilon=1e-4,
           notes=["five heads: slopes are interpolated, which TransformerLens does not do"]),
     plain("gpt_bigcode", "gpt-bigcode", 116, n_embd=30, n_layer=2, n_head=3, n_inner=22, n_positions=24, resid_pdrop=0.0,
           embd_pdrop=0.0, attn_pdrop=0.0),
@@ -151,7 +168,8 @@ def randomise(model, seed):
     for name, parameter in sorted(model.named_parameters()):
         draw = torch.randn(parameter.shape, generator=generator)
         if "ln_" in name or "norm" in name:
-            value = 0.2 * draw if name.endswith("bias") else 1 + 0.3 * draw
+            centre = 0 if "gemma" in model.config.model_type else 1  # kept less one
+            value = 0.2 * draw if name.endswith("bias") else centre + 0.3 * draw
         elif name.endswith("bias"):
             value = 0.3 * draw
         elif any(part in name for part in ("wte", "embed_tokens", "embed_in", "word_embeddings")):

@@ -112,3 +112,18 @@ def falcon(hf, cfg):
         output(state, cfg, prefix, attention.dense)
         plain_mlp(state, prefix, layer.mlp.dense_h_to_4h, layer.mlp.dense_4h_to_h)
     return state
+
+
+def glm4(hf, cfg):
+    body = hf.model
+    state = {"embed.W_E": body.embed_tokens.weight, "unembed.W_U": hf.lm_head.weight.T}
+    norms(state, {"ln_final": body.norm})
+    for l, layer in enumerate(body.layers):
+        prefix, attention, mlp = f"blocks.{l}.", layer.self_attn, layer.mlp
+        norms(state, {prefix + "ln1": layer.input_layernorm, prefix + "ln1_post": layer.post_self_attn_layernorm,
+                      prefix + "ln2": layer.post_attention_layernorm, prefix + "ln2_post": layer.post_mlp_layernorm})
+        head_weights(state, cfg, prefix, pair(attention.q_proj), pair(attention.k_proj), pair(attention.v_proj))
+        output(state, cfg, prefix, attention.o_proj)
+        state[f"{prefix}mlp.W_gate"], state[f"{prefix}mlp.W_in"] = mlp.gate_up_proj.weight.T.tensor_split(2, dim=1)
+        state[f"{prefix}mlp.W_out"] = mlp.down_proj.weight.T
+    return state
