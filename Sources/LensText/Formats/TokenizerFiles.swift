@@ -10,10 +10,10 @@ enum TokenizerFiles {
     /// A folder's tokenizer: its tokenizer.json, and its configuration (nothing of the latter applied).
     static func folder(_ path: String, config: TokenizerConfig) throws -> (file: String, tokenizer: ConvertedTokenizer) {
         let json = path + "/tokenizer.json"
-        if exists(json) { return (json, ConvertedTokenizer(json: try JSON.parse(try readFile(json) ?? [], at: json))) }
-        for name in sentencePieceNames where exists("\(path)/\(name)") { return try file("\(path)/\(name)", config: config) }
-        if exists(path + "/vocab.json"), exists(path + "/merges.txt") { return try file(path + "/vocab.json", config: config) }
-        if exists(path + "/vocab.txt") { return try file(path + "/vocab.txt", config: config) }
+        if fileExists(json) { return (json, ConvertedTokenizer(json: try JSON.parse(try readFile(json) ?? [], at: json))) }
+        for name in sentencePieceNames where fileExists("\(path)/\(name)") { return try file("\(path)/\(name)", config: config) }
+        if fileExists(path + "/vocab.json"), fileExists(path + "/merges.txt") { return try file(path + "/vocab.json", config: config) }
+        if fileExists(path + "/vocab.txt") { return try file(path + "/vocab.txt", config: config) }
         let names = fileNames(in: path)
         for end in [".tiktoken", ".model", ".gguf"] {
             let found = names.filter { $0.hasSuffix(end) }
@@ -29,8 +29,8 @@ enum TokenizerFiles {
 
     /// Whether a folder holds one of the files that only tokenizers have.
     static func isPresent(in path: String) -> Bool {
-        (["tokenizer.json", "vocab.txt"] + sentencePieceNames).contains { exists("\(path)/\($0)") }
-            || exists(path + "/vocab.json") && exists(path + "/merges.txt")
+        (["tokenizer.json", "vocab.txt"] + sentencePieceNames).contains { fileExists("\(path)/\($0)") }
+            || fileExists(path + "/vocab.json") && fileExists(path + "/merges.txt")
             || fileNames(in: path).contains { $0.hasSuffix(".tiktoken") }
     }
 
@@ -71,8 +71,6 @@ enum TokenizerFiles {
         guard let file = try? DataFile(path: path), file.size >= 4, let bytes = try? file.read(0..<4) else { return false }
         return GGUFFile.isGGUF(bytes)
     }
-
-    private static func exists(_ path: String) -> Bool { fileExists(path) && !isFolder(path) }
 
     /// The configuration beside a tokenizer, in `folder`.
     static func config(in folder: String) throws -> TokenizerConfig {

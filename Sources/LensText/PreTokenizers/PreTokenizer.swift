@@ -39,7 +39,8 @@ indirect enum PreTokenizer: Sendable {
         case "Punctuation": self = .punctuation(try SplitBehavior(fields) ?? .isolated)
         case "BertPreTokenizer": self = .bert
         case "CharDelimiterSplit":
-            self = .delimiter(try fields.requiredScalar("delimiter").withUnsafeBufferPointer { scalar($0, at: 0).value })
+            let delimiter = try fields.requiredScalar("delimiter")
+            self = .delimiter(delimiter.withUnsafeBufferPointer { scalar($0, at: 0).value })
         case "UnicodeScripts": self = .unicodeScripts
         case "FixedLength":
             let length = try fields.optional("length") == nil ? 5 : try fields.requiredIndex("length")
