@@ -27,9 +27,14 @@ public enum Kernels {
     /// - Throws: `LensError(.machine)` as above.
     public static func instructionSet() throws -> String { String(cString: lens_isa_name(try isa())) }
 
-    /// Threads every kernel of the process uses (results do not depend on it). Below 1: OpenMP's own choice.
+    /// Threads every kernel of the process uses (results do not depend on it): never more than the processors this process
+    /// may run on, or 4 if those are fewer. Set below 1: OpenMP's own choice.
     public static var threads: Int {
         get { Int(lens_get_threads()) }
         set { lens_set_threads(Int32(clamping: newValue)) }
     }
+
+    /// Gives the memory kept for the next pass (768 MiB at most) back to the system, for a process that will run none for a
+    /// while. Nothing in use is touched.
+    public static func releaseMemory() { BufferPool.shared.empty() }
 }

@@ -62,7 +62,7 @@ public final class PackedMatrix: Sendable {
         _ = try checkedCount([rows, columns + Int(LENS_PANEL)])
         self.rows = rows
         self.columns = columns
-        storage = try FloatStorage(uninitialized: Int(lens_packed_count(Int64(rows), Int64(columns))))
+        storage = try FloatStorage(uninitialized: Int(lens_packed_count(Int64(rows), Int64(columns))), recycled: false)
         storage.pointer.update(repeating: 0, count: storage.count)
         try fill(Writer(storage: storage, rows: rows, columns: columns))
     }

@@ -21,10 +21,12 @@ package final class FloatStorage: @unchecked Sendable {
     private let block: BufferPool.Block
 
     /// Uninitialised storage: the caller writes every element before reading any.
+    /// - Parameter recycled: false for what lives long (weights): it is not taken from the pool, nor given to it, where it
+    ///   would crowd out the buffers of passes.
     /// - Throws: `LensError(.machine)` if the memory cannot be had.
-    package init(uninitialized count: Int) throws {
+    package init(uninitialized count: Int, recycled: Bool = true) throws {
         self.count = count
-        block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride)
+        block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
     }
 
@@ -36,54 +38,84 @@ package final class FloatStorage: @unchecked Sendable {
     deinit { BufferPool.shared.give(block) }
 }
 
-/// Free lists of large blocks by size class. Small blocks go straight to the C allocator.
-final class BufferPool: Sendable {
-    struct Block: @unchecked Sendable {
-        let address: UnsafeMutableRawPointer
-        let capacity: Int
+/// Free lists ("shelves") of large blocks by size class. Small blocks go straight to the C allocator. When the shelves are
+/// full, the blocks longest on them make room for what comes back now, so sizes no longer asked for do not stay.
+package final class BufferPool: Sendable {
+    package struct Block: @unchecked Sendable {
+        package let address: UnsafeMutableRawPointer
+        package let capacity: Int
+        fileprivate let recycled: Bool
     }
 
-    static let shared = BufferPool()
+    package static let shared = BufferPool(keeping: 768 << 20)
     /// Blocks below this are left to the C allocator, which recycles them itself.
     private static let pooledFrom = 64 << 10
-    /// Most bytes kept for reuse; beyond it blocks are returned to the system.
-    private static let keptBytes = 768 << 20
 
     private struct Shelves {
-        var free: [Int: [Block]] = [:]
+        /// Of each size class, in the order they came, with the time they did.
+        var free: [Int: [(block: Block, time: Int)]] = [:]
         var bytes = 0
+        var time = 0
+
+        mutating func removeOldest() -> Block? {
+            let oldest = free.min { a, b in (a.value.first?.time ?? .max) < (b.value.first?.time ?? .max) }
+            guard let (capacity, shelf) = oldest, let block = shelf.first?.block else { return nil }
+            bytes -= capacity
+            if shelf.count == 1 { free[capacity] = nil } else { free[capacity]?.removeFirst() }
+            return block
+        }
     }
     private let shelves = Mutex(Shelves())
+    /// Most bytes kept for reuse; beyond it blocks are returned to the system.
+    private let keptBytes: Int
 
-    func take(byteCount: Int) throws -> Block {
+    package init(keeping bytes: Int) { keptBytes = bytes }
+
+    deinit { empty() }
+
+    /// Bytes on the shelves.
+    package var shelvedBytes: Int { shelves.withLock { $0.bytes } }
+
+    package func take(byteCount: Int, recycled: Bool = true) throws -> Block {
         let capacity = Self.sizeClass(byteCount)
-        if capacity >= Self.pooledFrom {
-            let recycled = shelves.withLock { shelves -> Block? in
-                guard let block = shelves.free[capacity]?.popLast() else { return nil }
+        if recycled, capacity >= Self.pooledFrom {
+            let shelved = shelves.withLock { shelves -> Block? in
+                guard let block = shelves.free[capacity]?.popLast()?.block else { return nil }
+                if shelves.free[capacity]?.isEmpty == true { shelves.free[capacity] = nil }
                 shelves.bytes -= capacity
                 return block
             }
-            if let recycled { return recycled }
+            if let shelved { return shelved }
         }
         var address: UnsafeMutableRawPointer?
         guard posix_memalign(&address, 64, capacity) == 0, let address else {
             throw LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
                             advice: "use a shorter input, a smaller batch or a narrower cache filter")
         }
-        return Block(address: address, capacity: capacity)
+        return Block(address: address, capacity: capacity, recycled: recycled)
     }
 
-    func give(_ block: Block) {
-        if block.capacity >= Self.pooledFrom {
-            let kept = shelves.withLock { shelves -> Bool in
-                guard shelves.bytes + block.capacity <= Self.keptBytes else { return false }
-                shelves.free[block.capacity, default: []].append(block)
-                shelves.bytes += block.capacity
-                return true
-            }
-            if kept { return }
+    package func give(_ block: Block) {
+        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return free(block.address) }
+        let evicted = shelves.withLock { shelves -> [Block] in
+            var evicted: [Block] = []
+            while shelves.bytes + block.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
+            shelves.time += 1
+            shelves.free[block.capacity, default: []].append((block, shelves.time))
+            shelves.bytes += block.capacity
+            return evicted
         }
-        free(block.address)
+        for block in evicted { free(block.address) }
+    }
+
+    /// Returns everything on the shelves to the system.
+    package func empty() {
+        let all = shelves.withLock { shelves -> [Block] in
+            let all = shelves.free.values.flatMap { $0.map(\.block) }
+            shelves = Shelves()
+            return all
+        }
+        for block in all { free(block.address) }
     }
 
     /// Rounds up to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is wasted.

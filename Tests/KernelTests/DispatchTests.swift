@@ -1,5 +1,6 @@
 // Which instruction set is chosen, and that a wrong name is never replaced by a guess.
 import CLensKernels
+import Foundation
 import Testing
 
 @Suite struct DispatchTests {
@@ -30,6 +31,14 @@ import Testing
             defer { lens_set_threads(0) }
             lens_set_threads(-3)
             #expect(lens_get_threads() >= 1)
+        }
+
+        /// OpenMP aborts where the system refuses it a thread, so it is never asked for more than there are processors.
+        @Test func noMoreThanTheMachineHas() {
+            defer { lens_set_threads(0) }
+            lens_set_threads(100_000)
+            let processors = ProcessInfo.processInfo.processorCount
+            #expect((1...max(4, processors)).contains(Int(lens_get_threads())))
         }
     }
 }

@@ -1,4 +1,5 @@
-// threads.c: how many threads a driver uses. One process-wide wish, read once per call.
+// threads.c: how many threads a driver uses. One process-wide wish, read once per call, within what the machine has:
+// OpenMP aborts the process when the system refuses it a thread, so no wish may ask for hundreds.
 #include "lens_parallel.h"
 
 #include <stdatomic.h>
@@ -10,7 +11,10 @@ void lens_set_threads(int32_t n) { atomic_store_explicit(&wanted_threads, n < 1 
 int32_t lens_get_threads(void) {
 #ifdef _OPENMP
   const int32_t wanted = atomic_load_explicit(&wanted_threads, memory_order_relaxed);
-  return wanted > 0 ? wanted : omp_get_max_threads();
+  // The processors this process may run on; a few more are allowed anywhere, so that small machines can test splits.
+  const int32_t most = omp_get_num_procs() > 4 ? omp_get_num_procs() : 4;
+  const int32_t wish = wanted > 0 ? wanted : omp_get_max_threads();
+  return wish < most ? wish : most;
 #else
   return 1;
 #endif

@@ -49,7 +49,8 @@ const lens_isa *lens_isa_active(void);
 /// The set that LENS_ISA=name would choose: NULL if that is unknown or unrunnable; the best one if name is NULL or empty.
 const lens_isa *lens_isa_named(const char *name);
 
-/// Threads used by every driver from now on, in the whole process; n < 1 restores OpenMP's own choice.
+/// Threads used by every driver from now on, in the whole process; n < 1 restores OpenMP's own choice. Never more are used
+/// than this process has processors (or 4, if those are fewer).
 void lens_set_threads(int32_t n);
 /// Threads a driver would use now.
 int32_t lens_get_threads(void);

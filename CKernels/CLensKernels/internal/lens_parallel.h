@@ -8,6 +8,7 @@
 #ifdef _OPENMP
 // Declared here because some toolchains ship -fopenmp without omp.h.
 int omp_get_max_threads(void);
+int omp_get_num_procs(void);
 int omp_get_thread_num(void);
 #define LENS_PRAGMA(text) _Pragma(#text)
 #define LENS_PARALLEL_FOR(threads) \

@@ -43,7 +43,7 @@ indirect enum PreTokenizer: Sendable {
             self = .delimiter(delimiter.withUnsafeBufferPointer { scalar($0, at: 0).value })
         case "UnicodeScripts": self = .unicodeScripts
         case "FixedLength":
-            let length = try fields.optional("length") == nil ? 5 : try fields.requiredIndex("length")
+            let length = fields.optional("length") == nil ? 5 : try fields.requiredIndex("length")
             guard length > 0 else {
                 throw LensError(.format, "impossible length", at: fields.place("length"), expected: "1 or more", found: "0")
             }
