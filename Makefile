@@ -28,6 +28,7 @@ bench:
 	@scripts/install-packages.sh
 	swift build -c release --package-path bench
 	bench/.build/release/lens-bench products
+	bench/.build/release/lens-bench kernels
 	$(if $(MODEL),$(PYTHON) bench/python/compare.py $(MODEL))
 
 # make parity [MODEL=FOLDER] [TOKENS=1,2,3] [PYTHON=.venv/bin/python]

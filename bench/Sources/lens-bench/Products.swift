@@ -14,10 +14,10 @@ struct Products: ParsableCommand {
 
     func run() throws {
         Kernels.threads = threads
-        let weights = try random([rows, columns], seed: 1), packed = try PackedMatrix(weights)
+        let weights = try randomTensor([rows, columns], seed: 1), packed = try PackedMatrix(weights)
         var results: [JSON] = []
         for count in m {
-            let x = try random([count, rows], seed: 2)
+            let x = try randomTensor([count, rows], seed: 2)
             try check(x, weights, packed.product(x).out)
             let timing = try Timing(seconds: seconds) { _ = try packed.product(x) }
             var result = timing.json
@@ -30,15 +30,6 @@ struct Products: ParsableCommand {
         let report: JSON = ["instruction_set": .string(try Kernels.instructionSet()), "threads": .int(threads), "k": .int(rows), "n": .int(columns),
                             "results": .array(results)]
         print(try report.text(pretty: true))
-    }
-
-    private func random(_ shape: [Int], seed: UInt64) throws -> Tensor {
-        var state = seed
-        let values = (0..<shape.reduce(1, *)).map { _ -> Float in
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Float(Int64(bitPattern: state) >> 40) / Float(1 << 23)
-        }
-        return try Tensor(values, shape: shape)
     }
 
     /// A few elements against Double.
