@@ -36,8 +36,9 @@ let package = Package(
         .target(name: "LensModel", dependencies: ["LensHooks", "LensTensor", "LensFiles"]),
         .target(name: "LensZoo", dependencies: ["LensModel", "LensFiles"]),
         .target(name: "LensText", dependencies: ["LensFiles"], exclude: ["Unicode/make_tables.py"]),
+        .target(name: "LensAnalysis", dependencies: ["LensModel", "LensHooks", "LensTensor", "LensFiles"]),
         .target(name: "TransformerLens",
-                dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensText"]),
+                dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensText", "LensAnalysis"]),
         .executableTarget(name: "tlens", dependencies: [
             "TransformerLens", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ]),
@@ -54,6 +55,7 @@ let package = Package(
                               "make_chat_goldens.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
+        .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
 
         // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.

@@ -1,5 +1,6 @@
 // One import for users: `import TransformerLens`.
 
+@_exported import LensAnalysis
 @_exported import LensFiles
 @_exported import LensHooks
 @_exported import LensModel

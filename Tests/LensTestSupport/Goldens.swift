@@ -2,6 +2,7 @@
 // (Tests/ModelTests/Goldens/README.md says what each field means). Refuses a run with a field it does not know, so that
 // nothing a golden asks for is passed over.
 
+import Foundation
 import LensFiles
 import LensModel
 import LensTensor
@@ -11,6 +12,9 @@ public enum TestFolders {
     private static let root = "\(#filePath)".split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
     /// Tests/ModelTests/Goldens.
     public static let goldens = root + "/Tests/ModelTests/Goldens"
+    /// The folders of decoders' goldens, in order: those that hold a `golden.json`.
+    public static let goldenNames: [String] = (try? FileManager.default.contentsOfDirectory(atPath: goldens))?
+        .filter { FileManager.default.fileExists(atPath: "\(goldens)/\($0)/golden.json") }.sorted() ?? []
     /// The folder beside the repository with real models and tokenizers, in a checkout that has one.
     public static let shared = root + "/../shared"
 }
