@@ -94,6 +94,10 @@ public struct Parameters: Sendable {
     /// Whether a parameter is there; an absent bias is zero.
     func holds(_ name: String) -> Bool { values[name] != nil }
 
+    /// Columns `ids` of W_U as rows, `[ids.count, d_model]`, without unpacking the rest.
+    /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
+    package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
+
     /// Puts a parameter in the place of another, which is let go.
     mutating func replace(_ name: String, with tensor: Tensor) throws {
         guard let spec = specs[name] else { throw Self.unknown(name, order) }
