@@ -61,14 +61,15 @@ public enum AxisSlice: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressi
         return place < 0 ? place + size : place
     }
 
-    /// `tensor` with only these places of an axis (negative: from the end).
+    /// `tensor` with only these places of an axis (negative: from the end); a view where places are one or side by side.
     public func apply(_ tensor: Tensor, axis: Int) throws -> Tensor {
-        if self == .all { return tensor }
         let axis = try tensor.layout.axis(axis), places = try indices(tensor.shape[axis])
-        let gathered = try tensor.gathered(places, axis: axis)
-        guard dropsAxis else { return gathered }
-        var shape = tensor.shape
-        shape.remove(at: axis)
-        return try gathered.reshaped(shape)
+        let before = Array(repeating: TensorIndex.all, count: axis)
+        switch self {
+        case .all: return tensor
+        case .at: return try tensor.view(before + [.at(places[0])])
+        case .span(_, _, step: 1): return try tensor.view(before + [.range((places.first ?? 0)..<(places.last.map { $0 + 1 } ?? 0))])
+        default: return try tensor.gathered(places, axis: axis)
+        }
     }
 }
