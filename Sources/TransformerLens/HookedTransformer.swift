@@ -8,6 +8,7 @@
 
 import LensFiles
 import LensHooks
+import LensHub
 import LensModel
 import LensTensor
 import LensText
@@ -34,17 +35,17 @@ public struct HookedTransformer: Sendable, HookedRunning {
         self.init(try Transformer(config: config, parameters: parameters), tokenizer: tokenizer)
     }
 
-    /// Loads a model that is on this machine.
+    /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
     ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`) found in the hub's local cache.
+    ///     (`org/name[@revision]`). What is in the hub's local cache is not downloaded again.
     ///   - processing: how the weights are rewritten; by default folded and centred as TransformerLens does, where that is
     ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
     public static func fromPretrained(_ name: String, processing: WeightProcessing = .default) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name), processing: processing) }.value
+        try await Task.detached { try HookedTransformer(folder: Hub().blockingFolder(of: name), processing: processing) }.value
     }
 
     /// Loads a model folder, with its tokenizer if it has one; the weights are rewritten as by `fromPretrained`.
