@@ -29,16 +29,12 @@ import TransformerLens
     func cachedEqualsRecomputed(_ name: String) throws {
         let model = try LawModels.named(name)
         for (index, site) in model.config.hookNames.enumerated() {
-            // Every site meets every kind of position, and every pair of neighbours; all pairs would take minutes.
-            for position in [Self.positions[index % Self.positions.count], Self.positions[(index * 4 + 5) % Self.positions.count]] {
-                let hooks = [halve(site, position)]
-                let recomputed = try logits(model, prompts, hooks, cached: false)
-                for chunk in [nil, 2] {
-                    let cached = try logits(model, prompts, hooks, chunk: chunk)
-                    #expect(cached.tokens == recomputed.tokens, "\(site) at \(position)")
-                    expectSameBits(cached.logits, recomputed.logits, "\(site) at \(position), chunks of \(chunk ?? 0)")
-                }
-            }
+            // Sites and positions turn together, from another start in each model; all pairs would take minutes.
+            let position = Self.positions[(index + name.count) % Self.positions.count], hooks = [halve(site, position)]
+            let recomputed = try logits(model, prompts, hooks, cached: false)
+            let cached = try logits(model, prompts, hooks, chunk: index % 2 == 0 ? nil : 2)
+            #expect(cached.tokens == recomputed.tokens, "\(site) at \(position)")
+            expectSameBits(cached.logits, recomputed.logits, "\(site) at \(position)")
         }
     }
 
