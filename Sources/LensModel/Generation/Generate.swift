@@ -101,7 +101,7 @@ package struct GenerationLoop<Model: GeneratingModel> {
                 throw LensError(.cancelled, "generation was cancelled")
             }
             let last = try step()
-            if options.outputs.contains(.logits) { logits.append(last) }
+            if options.outputs.contains(.logits) || (rows.steps == 0 && options.outputs.contains(.firstLogits)) { logits.append(last) }
             let chosen = try rows.choose(from: last)
             let goesOn = try onTokens(chosen)
             if !goesOn { rows.finish(.caller) }
@@ -158,7 +158,7 @@ package struct GenerationLoop<Model: GeneratingModel> {
                                 sequences: try rows.sequences(), filler: rows.filler)
         if options.outputs.contains(.logProbabilities) { result.logProbabilities = rows.logProbabilities }
         if options.outputs.contains(.keyValues) { result.keyValues = keyValues }
-        if options.outputs.contains(.logits) {
+        if !options.outputs.isDisjoint(with: [.logits, .firstLogits]) {
             var all = Tensor(zeros: [rows.batch, logits.count, logits.first?.shape[2] ?? model.config.dVocabOut])
             for (step, one) in logits.enumerated() { all[.all, .span(step, step + 1)] = one }
             result.logits = all

@@ -83,6 +83,8 @@ public struct GenerationOutputs: OptionSet, Sendable, Hashable {
     public init(rawValue: Int) { self.rawValue = rawValue }
     /// The logits each new token was chosen from.
     public static let logits = GenerationOutputs(rawValue: 1)
+    /// The logits of the first new token only.
+    public static let firstLogits = GenerationOutputs(rawValue: 8)
     /// The log-probability of each new token under the model.
     public static let logProbabilities = GenerationOutputs(rawValue: 2)
     /// The key-value cache, to go on from.
