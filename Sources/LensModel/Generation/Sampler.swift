@@ -29,10 +29,14 @@ struct Sampler {
     /// The next token from one row of logits. It is noted.
     /// - Throws: `LensError(.usage)` if a logit is NaN: there is nothing to choose from.
     mutating func next(_ logits: UnsafeBufferPointer<Float>) throws -> Int {
-        for (index, logit) in logits.enumerated() where logit.isNaN {
-            throw LensError(.usage, "cannot choose a token: a logit is NaN", at: "token \(index)")
+        var best = 0, highest = -Float.infinity
+        for index in 0..<logits.count {
+            let logit = logits[index]
+            if logit > highest { (best, highest) = (index, logit) }
+            if logit.isNaN { throw LensError(.usage, "cannot choose a token: a logit is NaN", at: "token \(index)") }
         }
-        let token = choose(logits)
+        let isPlain = sampling.temperature == 0 && sampling.repetitionPenalty == 1
+        let token = isPlain ? best : choose(logits)
         note(token)
         return token
     }
