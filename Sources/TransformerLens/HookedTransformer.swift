@@ -20,13 +20,17 @@ public struct HookedTransformer: Sendable, HookedRunning {
     public let model: Transformer
     /// nil for a model without text.
     public let tokenizer: Tokenizer?
+    /// Tokens that end generation; several where the model's files say so.
+    public var eosTokens: Set<Int>
 
     public var config: ModelConfig { model.config }
     public var scopedHooks: [Hook] { [] }
 
-    public init(_ model: Transformer, tokenizer: Tokenizer? = nil) {
+    /// - Parameter eosTokens: tokens that end generation; nil: the tokenizer's.
+    public init(_ model: Transformer, tokenizer: Tokenizer? = nil, eosTokens: Set<Int>? = nil) {
         self.model = model
         self.tokenizer = tokenizer
+        self.eosTokens = eosTokens ?? Set([tokenizer?.eosID].compactMap(\.self))
     }
 
     /// From a configuration and parameters under TransformerLens' names and shapes.
@@ -57,12 +61,12 @@ public struct HookedTransformer: Sendable, HookedRunning {
     public init(folder path: String) throws {
         let folder = try ModelFolder(path: path)
         let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer)
+        self.init(try folder.load(), tokenizer: tokenizer, eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> HookedTransformer {
-        HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer)
+        HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer, eosTokens: eosTokens)
     }
 
     /// A parameter under TransformerLens' name and in its shape: `try model["blocks.0.attn.W_Q"]`, `[head, d_model, d_head]`.
@@ -93,6 +97,7 @@ public struct HookedScope: HookedRunning {
 
     public var model: Transformer { base.model }
     public var tokenizer: Tokenizer? { base.tokenizer }
+    public var eosTokens: Set<Int> { base.eosTokens }
 
     /// Adds hooks, after those carried already.
     public func hooks<R>(_ hooks: [Hook], _ body: (HookedScope) throws -> R) rethrows -> R {
