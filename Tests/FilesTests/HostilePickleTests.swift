@@ -231,13 +231,13 @@ extension MutationTests {
     @Test(arguments: ["dtypes", "views-stream", "checkpoint-protocol4", "new-dtypes"])
     func damagedPickle(_ name: String) throws {
         let original = try bytes(at: "\(PyTorchGoldens.folder)/\(name).pt")
-        let refused = try check("\(name).pt", original, structured: original.count) { path in
+        let refused = try check("\(name).pt", original, structured: original.count, rounds: Self.rounds / 5) { path in
             let file = try PyTorchFile(path: path)
             for name in file.names {
                 let entry = try file.requireEntry(name)
                 #expect(try file.bytes(of: name).count == entry.byteCount)
             }
         }
-        #expect(refused > Self.rounds / 4 && refused < Self.rounds)
+        #expect(refused > Self.rounds / 20 && refused < Self.rounds / 5)
     }
 }

@@ -68,12 +68,12 @@ func peakMemory() -> Int {
     static let rounds = ProcessInfo.processInfo.environment["LENS_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 2_000
 
     /// Damages `original` many times; `read` must return or throw a LensError. Says how often it threw.
-    func check(_ name: String, _ original: [UInt8], structured: Int, _ read: (String) throws -> Void) throws -> Int {
+    func check(_ name: String, _ original: [UInt8], structured: Int, rounds: Int = Self.rounds, _ read: (String) throws -> Void) throws -> Int {
         let folder = try TemporaryFolder()
         var mutator = Mutator(random: Random(state: UInt64(original.count)), structured: structured)
         var refused = 0
         let before = peakMemory()
-        for round in 0..<Self.rounds {
+        for round in 0..<rounds {
             let path = try folder.file(name, mutator.damage(original))
             do {
                 try read(path)
