@@ -17,6 +17,7 @@ public struct ModelFolder: Sendable {
     /// The configuration of what the files hold.
     private let storedConfig: ModelConfig
     private let gguf: GGUFModel?
+    private let adapter: String?
 
     /// Reads the configuration.
     ///
@@ -26,6 +27,7 @@ public struct ModelFolder: Sendable {
     ///   model does not have what `options` ask for.
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
+        adapter = options.adapter
         if path.hasSuffix(".gguf"), !isFolder(path) {
             let model = try GGUFModel(path: path)
             (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
@@ -48,10 +50,37 @@ public struct ModelFolder: Sendable {
     /// Loads the weights.
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
-        guard let architecture else { return try Transformer(config: config, savedParameters: Self.openWeights(path), stored: storedConfig) }
-        let loader = try WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig,
-                                      tensors: gguf?.tensors ?? Self.openWeights(path), changeRule: gguf == nil ? { $0 } : \.inGGUF)
+        guard let architecture else {
+            try refuseAdapter("a model under TransformerLens' names")
+            return try Transformer(config: config, savedParameters: Self.openWeights(path), stored: storedConfig)
+        }
+        if gguf != nil { try refuseAdapter("a GGUF file") }
+        let tensors = try gguf?.tensors ?? adapted(Self.openWeights(path), architecture)
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors,
+                                  changeRule: gguf == nil ? { $0 } : \.inGGUF)
         return try Transformer(config: config, parameters: loader.load())
+    }
+
+    /// The tensors with the adapter, if one was asked for.
+    private func adapted(_ tensors: any TensorSource, _ architecture: Architecture) throws -> any TensorSource {
+        guard let adapter else { return tensors }
+        let rules = architecture.weights(storedConfig).flatMap { $0.expanded(layers: storedConfig.nLayers) }
+        let transposed = Set(rules.filter { $0.form == .conv1D }.map(\.source))
+        /// A name without the family's prefix.
+        func bare(_ name: String) -> String {
+            architecture.prefixes.first { !$0.isEmpty && name.hasPrefix($0) }.map { String(name.dropFirst($0.count)) } ?? name
+        }
+        let isTied = storedConfig.tiesEmbeddings, tied = Set(rules.filter { $0.parameter == "unembed.W_U" }.map(\.source))
+        return try AdaptedTensors(tensors, adapter: adapter, baseName: { name in
+            // One matrix for two uses cannot have what is added to one of them.
+            if isTied, tied.contains(bare(name)) || bare(name).hasSuffix("lm_head.weight") { return nil }
+            return ([name] + (architecture.prefixes + [""]).map { $0 + bare(name) }).first { tensors.entry($0) != nil }
+        }, isTransposed: { transposed.contains(bare($0)) })
+    }
+
+    private func refuseAdapter(_ what: String) throws {
+        guard let adapter else { return }
+        throw LensError(.usage, "an adapter for \(what)", at: adapter, expected: "a Hugging Face folder", advice: "merge it in Python, or load the folder it was made for")
     }
 
     /// The parameters that the family's weight map fills, once for each rule; none for a model under TransformerLens' names.
@@ -66,6 +95,12 @@ public struct ModelFolder: Sendable {
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
                                       "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz"]
+
+    /// Endings of files that are a model, or its weights.
+    private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
+
+    /// Whether a file's name is that of a model or of weights.
+    static func isModelFile(_ path: String) -> Bool { fileEndings.contains(where: path.hasSuffix) }
 
     /// Whether a folder has a configuration.
     static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }

@@ -16,7 +16,13 @@ public enum ModelLocator {
             }
             return name
         }
-        if fileExists(name) { return name }
+        if fileExists(name) {
+            guard ModelFolder.isModelFile(name) else {
+                throw LensError(.file, "not a model folder or file", at: name,
+                                expected: "a folder with config.json and weights, a .gguf file, or a file of weights (.safetensors, .pt, …)")
+            }
+            return name
+        }
         let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         let hubID = RegisteredModel.named(parts[0])?.hubID ?? parts[0]
         guard isHubID(hubID), RegisteredModel.named(parts[0]) != nil || hubID.contains("/") else { throw unknown(name) }

@@ -35,6 +35,9 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The config.json of a model that is one file (default: the one beside it).", valueName: "file"))
     var config: String?
 
+    @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
+    var adapter: String?
+
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
@@ -51,7 +54,7 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config)
+        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter)
         return try HookedTransformer(folder: ModelLocator.folder(of: model), options: load)
     }
 }
