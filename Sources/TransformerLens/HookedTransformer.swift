@@ -48,20 +48,26 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
-    ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`). What is in the hub's local cache is not downloaded again.
+    ///   - name: a folder with a `config.json`, a `.gguf` file, a file of weights with its `config.json` (`weights.pt`), a
+    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`). What is in the hub's local cache is
+    ///     not downloaded again.
     ///   - processing: what is done to the weights.
+    ///   - options: a part of the layers, another context, …
+    ///   - tokenizer: in place of the model's own.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
-    public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
+    public static func fromPretrained(_ name: String, processing: Processing = .none, options: LoadOptions = LoadOptions(),
+                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: Hub().blockingFolder(of: name)) }.value
+        try await Task.detached {
+            try HookedTransformer(folder: Hub().blockingFolder(of: name), options: options, tokenizer: tokenizer)
+        }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one.
-    public init(folder path: String) throws {
-        let folder = try ModelFolder(path: path)
-        let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer, eosTokens: try endTokens(inFolder: path))
+    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given.
+    public init(folder path: String, options: LoadOptions = LoadOptions(), tokenizer: Tokenizer? = nil) throws {
+        let folder = try ModelFolder(path: path, options: options)
+        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
+        self.init(try folder.load(), tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
