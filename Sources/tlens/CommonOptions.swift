@@ -23,8 +23,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
     var dtype = "f32"
 
-    @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
-    var processing = "none"
+    @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
+    var processing = "default"
 
     @Option(help: ArgumentHelp("Load the first n layers only.", valueName: "n"))
     var firstNLayers: Int?
@@ -43,8 +43,8 @@ struct ModelOptions: ParsableArguments {
         guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
         if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
         if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
-        guard processing == HookedTransformer.Processing.none.rawValue else {
-            throw ValidationError("--processing takes none, not '\(processing)'")
+        guard WeightProcessing(name: processing) != nil else {
+            throw ValidationError("--processing takes default or none, not '\(processing)'")
         }
     }
 
@@ -55,7 +55,8 @@ struct ModelOptions: ParsableArguments {
         progress.show("loading \(model) …")
         defer { progress.clear() }
         let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter)
-        return try HookedTransformer(folder: localFolder(of: model, progress), options: load)
+        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
+                                     options: load)
     }
 }
 
