@@ -65,7 +65,8 @@ public enum Patching {
     private static func run(_ sweep: Sweep, _ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache, _ metrics: [PatchingMetric],
                             _ options: PatchingOptions) throws -> [PatchingResult] {
         let cells = try sweep.indices.map { index -> PatchingCell in
-            let name = actName(sweep.activationName, layer: index[0]), clean = try cache[name], setter = sweep.setter
+            let name = try model.config.hookPoint(named: actName(sweep.activationName, layer: index[0])).name
+            let clean = try cache[name], setter = sweep.setter
             guard cache.hasBatchDim else {
                 throw LensError(.usage, "a cache to patch from needs its batch dimension", at: name, advice: "run it without removeBatchDim")
             }

@@ -48,7 +48,7 @@ public struct PatchSetter {
 
     /// Changes `rows` of the batch axis of `corrupted`.
     /// - Throws: `LensError(.shape)` for an index or shapes that do not fit; what a custom setter throws.
-    func apply(to corrupted: inout Tensor, rows: Range<Int>, index: [Int], clean: Tensor) throws {
+    package func apply(to corrupted: inout Tensor, rows: Range<Int>, index: [Int], clean: Tensor) throws {
         switch kind {
         case .region(let parts, let places):
             guard index.count == parts else {

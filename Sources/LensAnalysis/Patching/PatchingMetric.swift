@@ -52,7 +52,7 @@ public struct PatchingMetric {
 
     /// The metric's values for a run.
     /// - Throws: what it throws; `LensError(.shape)` if a per-example one gives another number of values than examples.
-    func values(_ logits: Tensor) throws -> [Float] {
+    public func values(_ logits: Tensor) throws -> [Float] {
         let values = try body(logits)
         guard !isPerExample || values.count == logits.shape[0] else {
             throw LensError(.shape, "a metric's values do not fit the batch", expected: "\(logits.shape[0])", found: "\(values.count)")

@@ -95,12 +95,7 @@ struct PatchingRuns {
     /// The first layer that a cell changes; 0 for what comes before the layers.
     private func firstLayer(_ cell: PatchingCell) throws -> Int {
         try cell.edits.map { edit in
-            guard let point = HookPoint(name: edit.name), model.config.hookPoints.contains(point) else {
-                // The plan's own error names the nearest.
-                _ = try HookPlan(hooks: [.read(.names([edit.name])) { _, _ in }], caching: .none, points: model.config.hookPoints,
-                                 nLayers: model.config.nLayers)
-                throw LensError(.name, "this model has no such activation", at: edit.name)
-            }
+            let point = try model.config.hookPoint(named: edit.name)
             if let layer = point.layer { return layer }
             return [.lnFinalScale, .lnFinalNormalized, .unembedIn, .unembedOut].contains(point.site) ? max(0, model.config.nLayers - 1) : -1
         }.min() ?? 0
@@ -135,5 +130,15 @@ struct PatchingRuns {
 
     private func repeated(_ rows: IntTensor, _ count: Int) throws -> IntTensor {
         try IntTensor(Array(repeatElement(rows.array, count: count).joined()), shape: [count * rows.shape[0]] + rows.shape.dropFirst())
+    }
+}
+
+extension ModelConfig {
+    /// The point of a full name.
+    /// - Throws: `LensError(.name)` if the model has none, naming the nearest.
+    func hookPoint(named name: String) throws -> HookPoint {
+        let found = try ActivationFilter.names([name]).resolve(in: hookPoints)
+        guard found.count == 1, let point = found.first else { throw LensError(.name, "not one activation", at: name, expected: "a full hook name") }
+        return point
     }
 }

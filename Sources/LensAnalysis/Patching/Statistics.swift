@@ -35,7 +35,7 @@ public enum Statistics {
     }
 
     /// The quantile of sorted values, by linear interpolation (numpy's default).
-    static func quantile(_ sorted: [Double], _ share: Double) -> Double {
+    package static func quantile(_ sorted: [Double], _ share: Double) -> Double {
         let place = share * Double(sorted.count - 1), below = Int(place)
         guard below + 1 < sorted.count else { return sorted[sorted.count - 1] }
         return sorted[below] + (place - Double(below)) * (sorted[below + 1] - sorted[below])

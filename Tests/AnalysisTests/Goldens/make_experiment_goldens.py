@@ -1,0 +1,212 @@
+"""Makes the goldens of patching, head detection and evaluation from TransformerLens 3.9.0.
+
+    python make_experiment_goldens.py [--only MODEL]...
+
+The models are golden folders of the model tests, as they are and processed. For each, `experiments/MODEL.json` says what
+was run and `experiments/MODEL.safetensors` holds what came out, under `plain/…` and `processed/…`. Versions are those of
+../../ModelTests/Goldens/requirements.txt. Needs no network.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from transformer_lens import HookedTransformer, evals, patching
+from transformer_lens.head_detector import HEAD_NAMES, detect_head
+from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path_all_sources
+
+ROOT = Path(__file__).resolve().parent
+MODELS = ROOT.parent.parent / "ModelTests" / "Goldens"
+sys.path.insert(0, str(MODELS))
+
+from goldenmaker import hf_models  # noqa: E402
+from goldenmaker.tl_models import to_tl  # noqa: E402
+
+NAMES = ["gpt2-tiny", "llama-grouped", "gpt-neox"]
+CLEAN = [[5, 17, 80, 17, 33], [61, 9, 44, 2, 9]]
+CORRUPTED = [[5, 23, 80, 51, 33], [61, 12, 44, 70, 3]]
+ANSWERS, WRONG = [10, 31], [77, 4]
+SEQUENCE = [1, 17, 33, 5, 17, 33, 60, 1, 17, 33, 5]
+# One layer, then the heads: these are the sweeps' names without `get_act_patch_`.
+SWEEPS = [name.removeprefix("get_act_patch_") for name in dir(patching) if name.startswith("get_act_patch_")]
+
+
+def difference(logits):
+    rows = torch.arange(len(logits))
+    return (logits[rows, -1, ANSWERS] - logits[rows, -1, WRONG]).mean()
+
+
+def model_of(name, processed, **flags):
+    spec = next(spec for spec in hf_models.SPECS if spec.name == name)
+    tl = to_tl(hf_models.load(spec, MODELS / name), **flags)
+    if processed:
+        tl.process_weights_(fold_ln=True, center_writing_weights=tl.cfg.normalization_type.startswith("LN"), center_unembed=True)
+        tl.setup()  # the new norms' hooks get their names
+    return tl
+
+
+def sweeps(tl, out):
+    clean, corrupted = torch.tensor(CLEAN), torch.tensor(CORRUPTED)
+    _, cache = tl.run_with_cache(clean)
+    with torch.no_grad():
+        out["baseline"] = difference(tl(corrupted))
+        out["clean"] = difference(tl(clean))
+        for name in SWEEPS:
+            if tl.cfg.parallel_attn_mlp and name in ("resid_mid",):
+                continue
+            out[f"patch/{name}"] = getattr(patching, f"get_act_patch_{name}")(tl, corrupted, cache, difference)
+        noising = tl.run_with_cache(corrupted)[1]
+        out["noise/attn_head_out_by_pos"] = patching.get_act_patch_attn_head_out_by_pos(tl, clean, noising, difference)
+
+        def neuron(activation, index, clean_activation):
+            activation[:, index[1], index[2]] = 0.5 * clean_activation[:, index[1], index[2]] + 0.25
+            return activation
+
+        cells = pd.DataFrame([[1, 2, 3], [0, 4, 7], [1, 0, 19]], columns=["layer", "pos", "neuron"])
+        out["custom/post"] = patching.generic_activation_patch(tl, corrupted, cache, difference, neuron, "post", index_df=cells)
+
+
+def ungrouped(name, processed, out):
+    """Keys and values for each query head: TransformerLens' own flag."""
+    tl = model_of(name, processed, ungroup_grouped_query_attention=True)
+    corrupted = torch.tensor(CORRUPTED)
+    with torch.no_grad():
+        _, cache = tl.run_with_cache(torch.tensor(CLEAN))
+        for part in "kv":
+            index = pd.DataFrame([[l, p, h] for l in range(tl.cfg.n_layers) for p in range(5) for h in range(tl.cfg.n_heads)],
+                                 columns=["layer", "pos", "head"])
+            out[f"ungrouped/{part}"] = patching.generic_activation_patch(
+                tl, corrupted, cache, difference, patching.layer_pos_head_vector_patch_setter, part, index_df=index)
+
+
+def exact_paths(name, processed, out):
+    """Path patching by adding what a head writes to another head's own input, before its norm."""
+    for part in "qkv":
+        tl = model_of(name, processed, use_split_qkv_input=True, ungroup_grouped_query_attention=True)
+        corrupted = torch.tensor(CORRUPTED)
+        L, H = tl.cfg.n_layers, tl.cfg.n_heads
+        result = torch.zeros(L, H, L, H)
+        with torch.no_grad():
+            _, clean = tl.run_with_cache(torch.tensor(CLEAN))
+            _, dirty = tl.run_with_cache(corrupted)
+            for sl in range(L):
+                for sh in range(H):
+                    z = f"blocks.{sl}.attn.hook_z"
+                    delta = (clean[z][:, :, sh] - dirty[z][:, :, sh]) @ tl.blocks[sl].attn.W_O[sh]
+                    for dl in range(sl + 1, L):
+                        for dh in range(H):
+                            def add(value, hook, dh=dh):
+                                value = value.clone()
+                                value[:, :, dh] += delta
+                                return value
+                            logits = tl.run_with_hooks(corrupted, fwd_hooks=[(f"blocks.{dl}.hook_{part}_input", add)])
+                            result[sl, sh, dl, dh] = difference(logits)
+        out[f"path/{part}"] = result
+
+
+def final_paths(tl, out):
+    """From every head, MLP and layer's input to the final norm."""
+    corrupted = torch.tensor(CORRUPTED)
+    with torch.no_grad():
+        _, clean = tl.run_with_cache(torch.tensor(CLEAN))
+        _, dirty = tl.run_with_cache(corrupted)
+
+        def patched(delta):
+            return difference(tl.run_with_hooks(corrupted, fwd_hooks=[
+                (f"blocks.{tl.cfg.n_layers - 1}.hook_resid_post", lambda value, hook: value + delta)]))
+
+        L, H = tl.cfg.n_layers, tl.cfg.n_heads
+        heads = torch.zeros(L, H)
+        for l in range(L):
+            for h in range(H):
+                z = f"blocks.{l}.attn.hook_z"
+                heads[l, h] = patched((clean[z][:, :, h] - dirty[z][:, :, h]) @ tl.blocks[l].attn.W_O[h])
+        out["final/heads"] = heads
+        for key, site in [("mlps", "hook_mlp_out"), ("resids", "hook_resid_pre")]:
+            out[f"final/{key}"] = torch.stack([patched(clean[f"blocks.{l}.{site}"] - dirty[f"blocks.{l}.{site}"]) for l in range(L)])
+
+
+def frozen_paths(tl, out):
+    """3.9's linear approximation; right only where the norm's weight is folded."""
+    _, clean = tl.run_with_cache(torch.tensor(CLEAN))
+    _, dirty = tl.run_with_cache(torch.tensor(CORRUPTED))
+    grouped = tl.cfg.n_key_value_heads is not None
+    with torch.no_grad():
+        for part in ["q"] if grouped else "qkv":
+            out[f"direct/{part}"] = get_act_patch_direct_path_all_sources(tl, torch.tensor(CORRUPTED), clean, dirty, difference,
+                                                                          component=part, verbose=False)
+
+
+def heads(tl, out):
+    tl.to_tokens = lambda text, **more: torch.tensor([SEQUENCE])
+    custom = torch.tril(torch.rand(len(SEQUENCE), len(SEQUENCE), generator=torch.Generator().manual_seed(3)))
+    out["detect/custom_pattern"] = custom
+    for measure in ("mul", "abs"):
+        for bos in (False, True):
+            for current in (False, True):
+                options = dict(exclude_bos=bos, exclude_current_token=current, error_measure=measure)
+                key = f"{measure}{'.bos' if bos else ''}{'.current' if current else ''}"
+                for pattern in HEAD_NAMES:
+                    out[f"detect/{pattern}/{key}"] = detect_head(tl, "-", pattern, **options)
+                out[f"detect/custom/{key}"] = detect_head(tl, "-", custom, **options)
+    out["detect/chosen"] = detect_head(tl, "-", "induction_head", heads=[(0, 1), (1, 2)])
+
+
+def evaluations(tl, out):
+    first = torch.tensor([[5, 9, 20, 33, 41, 60], [7, 3, 90, 12, 55, 8]])
+    randint = torch.randint
+    torch.randint = lambda *sizes, **more: first
+    try:
+        class Stub:
+            bos_token_id = 1
+        with torch.no_grad():
+            for bos in (True, False):
+                out[f"induction_loss/{bos}".lower()] = evals.induction_loss(tl, Stub(), batch_size=2, subseq_len=6, prepend_bos=bos,
+                                                                            device="cpu")
+    finally:
+        torch.randint = randint
+
+
+def make(name):
+    document = {"clean": CLEAN, "corrupted": CORRUPTED, "answers": ANSWERS, "wrong": WRONG, "sequence": SEQUENCE}
+    tensors = {}
+    for processed in (False, True):
+        out = {}
+        tl = model_of(name, processed)
+        sweeps(tl, out)
+        exact_paths(name, processed, out)
+        final_paths(tl, out)
+        if tl.cfg.n_key_value_heads is not None:
+            ungrouped(name, processed, out)
+        if processed:
+            frozen_paths(tl, out)
+        heads(tl, out)
+        evaluations(tl, out)
+        prefix = "processed" if processed else "plain"
+        tensors.update({f"{prefix}/{key}": value.detach().float().contiguous().clone() for key, value in out.items()})
+    folder = ROOT / "experiments"
+    (folder / f"{name}.json").write_text(json.dumps(document) + "\n")
+    save_file(tensors, folder / f"{name}.safetensors")
+    return f"{name:16} {len(tensors)} tensors, {sum(t.numel() for t in tensors.values())} numbers"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", help="make this model alone (repeatable)")
+    chosen = parser.parse_args().only
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    for name in NAMES:
+        if not chosen or name in chosen:
+            print(make(name), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
