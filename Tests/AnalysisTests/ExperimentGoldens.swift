@@ -8,16 +8,18 @@ import TransformerLens
 /// One model's golden.
 struct ExperimentGolden: CustomStringConvertible {
     static let names = ["gpt2-tiny", "llama-grouped", "gpt-neox"]
-    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Goldens/experiments"
+    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/Goldens/experiments"
 
     let name: String
     let clean: IntTensor, corrupted: IntTensor
     let answers: [Int], wrong: [Int], sequence: [Int]
+    let json: JSON
     private let tensors: SafetensorsFile
 
     init(_ name: String) throws {
         self.name = name
         let json = try JSON.parse(file: "\(Self.folder)/\(name).json", limit: 1 << 20)
+        self.json = json
         func field(_ key: String) throws -> JSON { try #require(json[key]) }
         clean = try IntTensor(rows: field("clean").integerRows("clean"))
         corrupted = try IntTensor(rows: field("corrupted").integerRows("corrupted"))

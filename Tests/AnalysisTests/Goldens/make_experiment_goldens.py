@@ -15,7 +15,9 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
+import tokenizers
 import torch
+import transformers
 from safetensors.torch import save_file
 from transformer_lens import HookedTransformer, evals, patching
 from transformer_lens.head_detector import HEAD_NAMES, detect_head
@@ -173,6 +175,49 @@ def evaluations(tl, out):
         torch.randint = randint
 
 
+NAMES_OF_PEOPLE = ["John", "Mary", "Mary Ann", "Tom Lee", "Tom Ray"]
+QUESTIONS = [{"question": f"{a} or {b}?", "choices": [a, b, c][:2 + i % 2], "answer": i % 2, "subject": ["store", "market"][i // 3 % 2]}
+             for i, (a, b, c) in enumerate([("milk", "eggs", "bread"), ("store", "market", "milk"), ("John", "Mary", "Tom"),
+                                            ("bread", "went", "gave"), ("the", "to", "and"), ("Lee", "Ray", "Ann"),
+                                            ("eggs", "buy", "handed"), ("market", "milk", "John")])]
+
+
+def tokenizer():
+    """Words, with the space before them, in as many tokens."""
+    folder = ROOT / "experiments" / "tokenizer"
+    words = "John Mary Ann Tom Lee Ray store market milk eggs bread Then and went to the buy handed gave or Question Choices Answer A B C D".split()
+    pieces = ["<unk>", "<bos>", "\n"] + words + [" " + word for word in words] + [".", ",", "?", ":"]
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"\n| ?[A-Za-z]+|[.,:?]"), "isolated")
+    raw.decoder = tokenizers.decoders.Fuse()
+    raw.add_special_tokens(["<bos>"])
+    assert len(pieces) <= hf_models.VOCAB
+    folder.mkdir(exist_ok=True)
+    raw.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<bos>", "unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"}) + "\n")
+    return transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), bos_token="<bos>", unk_token="<unk>")
+
+
+def text_evaluations(tl, out, document):
+    words = tokenizer()
+    samples = []
+    for names, symmetric in ((NAMES_OF_PEOPLE, False), (NAMES_OF_PEOPLE, True), (None, True)):
+        dataset = evals.IOIDataset(words, names=names, num_samples=24, symmetric=symmetric, seed=4)
+        # A name that begins another has no token to be told apart by; 3.9 fails on such a pair.
+        dataset.samples = [s for s in dataset.samples if not (s["IO"].startswith(s["S"]) or s["S"].startswith(s["IO"]))]
+        with torch.no_grad():
+            result = evals.ioi_eval(tl, dataset, batch_size=5, tokenizer=words)
+        out[f"ioi/{len(samples)}"] = torch.tensor([result["Logit Difference"], result["Accuracy"]])
+        samples.append(dataset.samples)
+    document["ioi"] = samples
+    document["questions"] = QUESTIONS
+    right = []
+    for question in QUESTIONS:
+        evals.make_mmlu_data_loader = lambda **more: [question]
+        right.append(evals.mmlu_eval(tl, words)["num_correct"])
+    out["letters"] = torch.tensor(right)
+
+
 def make(name):
     document = {"clean": CLEAN, "corrupted": CORRUPTED, "answers": ANSWERS, "wrong": WRONG, "sequence": SEQUENCE}
     tensors = {}
@@ -188,6 +233,8 @@ def make(name):
             frozen_paths(tl, out)
         heads(tl, out)
         evaluations(tl, out)
+        if tl.cfg.n_ctx >= 32:
+            text_evaluations(tl, out, document)
         prefix = "processed" if processed else "plain"
         tensors.update({f"{prefix}/{key}": value.detach().float().contiguous().clone() for key, value in out.items()})
     folder = ROOT / "experiments"
