@@ -9,6 +9,8 @@ struct Heatmap {
     enum Scale {
         /// From the smallest (dark) to the largest (bright).
         case sequential
+        /// The same between given bounds, for numbers that have them (attention: 0 and 1).
+        case between(Double, Double)
         /// Below the middle blue, above it red, white at it.
         case diverging(middle: Double)
     }
@@ -85,9 +87,11 @@ struct Heatmap {
         guard value.isFinite else { return nil }
         func step(_ share: Double, _ count: Int) -> Int { min(count - 1, max(0, Int((share * Double(count - 1)).rounded()))) }
         switch scale {
-        case .sequential:
-            guard bounds.high > bounds.low else { return nil }
-            let index = step((value - bounds.low) / (bounds.high - bounds.low), Self.sequential.count)
+        case .sequential, .between:
+            var (low, high) = bounds
+            if case .between(let least, let most) = scale { (low, high) = (least, most) }
+            guard high > low else { return nil }
+            let index = step((value - low) / (high - low), Self.sequential.count)
             return .background(Self.sequential[index], darkText: index > 7)
         case .diverging(let middle):
             let reach = max(abs(bounds.high - middle), abs(bounds.low - middle))

@@ -77,6 +77,20 @@ public struct RepeatedSequences: Sendable {
         return HeadScores(previousToken: means[0], duplicateToken: means[1], induction: means[2])
     }
 
+    /// What each head passes on (z), averaged over all sequences and positions: `[n_heads, d_head]` for each layer.
+    public func meanOutputs(_ model: Transformer) throws -> [Tensor] {
+        let heads = model.config.nHeads, width = heads * model.config.dHead
+        var sums = [[Double]](repeating: [Double](repeating: 0, count: width), count: model.config.nLayers)
+        let read = Hook.read("z") { z, at in
+            guard let layer = at.layer else { return }
+            try z.withUnsafeElements { elements in
+                for index in elements.indices { sums[layer][index % width] += Double(elements[index]) }
+            }
+        }
+        for row in tokens.rows { _ = try model.run(.tokens(IntTensor(rows: [row])), .init(hooks: [read], returnType: .none)) }
+        return try sums.map { try Tensor($0.map { Float($0 / Double(tokens.count)) }, shape: [heads, model.config.dHead]) }
+    }
+
     /// Mean loss of predicting the repetition, in nats: from its second token on, which can be known.
     /// - Parameter hooks: edits of the run, to see what a head is worth.
     public func loss(_ model: Transformer, hooks: [Hook] = []) throws -> Double {
@@ -115,8 +129,8 @@ extension Tensor {
 }
 
 extension Hook {
-    /// Zeroes what a head passes on.
-    public static func zeroAblation(of head: HeadIndex) -> Hook {
-        .edit(.names([HookSite.z.name(layer: head.layer)])) { z, _ in try z.set(.all, .all, .at(head.head), to: 0) }
+    /// Replaces what a head passes on (z) by `output`: `[d_head]`, its mean over some inputs; zeros unless given.
+    public static func ablation(of head: HeadIndex, to output: Tensor = 0) -> Hook {
+        .edit(.names([HookSite.z.name(layer: head.layer)])) { z, _ in try z.set(.all, .all, .at(head.head), to: output) }
     }
 }

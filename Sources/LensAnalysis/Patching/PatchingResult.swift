@@ -16,6 +16,14 @@ public struct PatchingResult: Sendable {
     /// The metric for the unpatched run: `[]`, or `[batch]`.
     public let baseline: Tensor
 
+    public init(axisNames: [String], indices: [[Int]], values: Tensor, isPerExample: Bool, baseline: Tensor) {
+        self.axisNames = axisNames
+        self.indices = indices
+        self.values = values
+        self.isPerExample = isPerExample
+        self.baseline = baseline
+    }
+
     /// The metric's mean over examples: `[axes…]`.
     public var mean: Tensor { get throws { try reduced(values, Statistics.mean) } }
 
