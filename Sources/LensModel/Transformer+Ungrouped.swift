@@ -18,6 +18,6 @@ extension Transformer {
                 tensors["blocks.\(layer).attn.\(name)"] = try parameters["blocks.\(layer).attn.\(name)"]
             }
         }
-        return try Transformer(config: ungrouped, parameters: parameters.carried(to: ungrouped, with: tensors))
+        return try Transformer(config: ungrouped, parameters: parameters.carried(to: ungrouped, with: tensors), processing: processing)
     }
 }

@@ -34,34 +34,38 @@ public struct HookedTransformer: Sendable, HookedRunning {
         self.init(try Transformer(config: config, parameters: parameters), tokenizer: tokenizer)
     }
 
-    /// How weights are rewritten at load.
-    public enum Processing: String, Sendable, Hashable, CaseIterable {
-        /// As they are: Hugging Face's numbers.
-        case none
-    }
-
     /// Loads a model that is on this machine.
     ///
     /// - Parameters:
     ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
     ///     (`org/name[@revision]`) found in the hub's local cache.
-    ///   - processing: what is done to the weights.
+    ///   - processing: how the weights are rewritten; by default folded and centred as TransformerLens does, where that is
+    ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
-    public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
+    public static func fromPretrained(_ name: String, processing: WeightProcessing = .default) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name)) }.value
+        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name), processing: processing) }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one.
-    public init(folder path: String) throws {
+    /// Loads a model folder, with its tokenizer if it has one; the weights are rewritten as by `fromPretrained`.
+    public init(folder path: String, processing: WeightProcessing = .default) throws {
         let folder = try ModelFolder(path: path)
         let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer)
+        self.init(try Transformer.processed(folder.load(), processing), tokenizer: tokenizer)
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> HookedTransformer {
         HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer)
+    }
+
+    /// How the weights were rewritten: the steps done, and those left out because they are not exact for this model.
+    public var processing: ProcessingRecord { model.processing }
+
+    /// The model with its weights rewritten; this one stays as it is.
+    /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
+    public func processWeights(_ processing: WeightProcessing = .default) throws -> HookedTransformer {
+        HookedTransformer(try model.processWeights(processing), tokenizer: tokenizer)
     }
 
     /// A parameter under TransformerLens' name and in its shape: `try model["blocks.0.attn.W_Q"]`, `[head, d_model, d_head]`.

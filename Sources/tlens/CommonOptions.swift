@@ -23,14 +23,14 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
     var dtype = "f32"
 
-    @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
-    var processing = "none"
+    @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
+    var processing = "default"
 
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
-        guard processing == HookedTransformer.Processing.none.rawValue else {
-            throw ValidationError("--processing takes none, not '\(processing)'")
+        guard WeightProcessing(name: processing) != nil else {
+            throw ValidationError("--processing takes default or none, not '\(processing)'")
         }
     }
 
@@ -40,7 +40,7 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return try HookedTransformer(folder: ModelLocator.folder(of: model))
+        return try HookedTransformer(folder: ModelLocator.folder(of: model), processing: WeightProcessing(name: processing) ?? .default)
     }
 }
 

@@ -34,11 +34,14 @@ struct ExperimentGolden: CustomStringConvertible {
     func tensor(_ key: String) throws -> Tensor { try Tensor(stored: key, in: tensors) }
     func has(_ key: String) -> Bool { tensors.names.contains(key) }
 
-    /// Prefixes of the tensors' names: the weights as they are.
-    static let processings = ["plain"]
+    /// Prefixes of the tensors' names: the weights as they are, and processed.
+    static let processings = ["plain", "processed"]
 
     /// The model, its weights as `processing` says.
-    func model(_ processing: String) throws -> Transformer { try ModelFolder(path: "\(TestFolders.goldens)/\(name)").load() }
+    func model(_ processing: String) throws -> Transformer {
+        let model = try ModelFolder(path: "\(TestFolders.goldens)/\(name)").load()
+        return processing == "plain" ? model : try model.processWeights()
+    }
 
     /// The mean difference of the answers' logits at the last position.
     var metric: (Tensor) throws -> Float {
@@ -50,26 +53,7 @@ struct ExperimentGolden: CustomStringConvertible {
     }
 }
 
-/// Expects `actual` to be the reference within the goldens' tolerance of the reference's largest magnitude.
-func expectClose(_ actual: Tensor, _ expected: Tensor, _ what: String, tolerance: Double = goldenTolerance,
-                 sourceLocation: SourceLocation = #_sourceLocation) {
-    if let problem = difference(actual, expected, tolerance: tolerance).problem { Issue.record("\(what): \(problem)", sourceLocation: sourceLocation) }
-}
-
 /// Expects the same bits.
 func expectSameBits(_ actual: Tensor, _ expected: Tensor, _ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     if let problem = bitDifference(actual, expected) { Issue.record("\(what): \(problem)", sourceLocation: sourceLocation) }
-}
-
-/// Expects a `LensError` of `kind` whose line holds every part.
-func expectError<R>(_ kind: LensError.Kind, _ parts: String..., sourceLocation: SourceLocation = #_sourceLocation, from body: () throws -> R) {
-    do {
-        _ = try body()
-        Issue.record("nothing was thrown", sourceLocation: sourceLocation)
-    } catch let error as LensError {
-        #expect(error.kind == kind, "\(error)", sourceLocation: sourceLocation)
-        for part in parts { #expect("\(error)".contains(part), "\(error)", sourceLocation: sourceLocation) }
-    } catch {
-        Issue.record("not a LensError: \(error)", sourceLocation: sourceLocation)
-    }
 }

@@ -89,7 +89,6 @@ import TransformerLens
 
     /// 3.9's linear approximation is right where norms are folded; there ours is the same.
     @Test(arguments: ExperimentGolden.names) func frozenNormsAgree(_ name: String) throws {
-        guard ExperimentGolden.processings.contains("processed") else { return }
         let golden = try ExperimentGolden(name), model = try golden.model("processed"), cache = try cache(model, golden.clean)
         for input in HeadInput.allCases where golden.has("processed/direct/\(input.rawValue)") {
             let found = try Patching.getActPatchDirectPathAllSources(model, golden.corrupted, cache, component: input, method: .frozenNorm, golden.metric)
