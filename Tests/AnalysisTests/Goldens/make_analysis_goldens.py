@@ -1,11 +1,12 @@
 """Makes the goldens of the analyses: three tiny random models, each raw and processed, and what TransformerLens 3.9.0 gives
 for every method and option over their caches and weights. README.md says what the files are.
 
-    python make_analysis_goldens.py
+    python make_analysis_goldens.py [--stories FOLDER]
 
 Runs on one thread, needs no network and writes only beside itself.
 """
 
+import argparse
 import json
 import logging
 import warnings
@@ -187,6 +188,47 @@ def text_cases(golden, logits, tokens):
     golden.add("lm_accuracy", {"tokens": targets.tolist(), "per_token": True}, utils.lm_accuracy(logits, targets, per_token=True).to(torch.float32))
 
 
+def lens_cases(golden, model, cache, logits):
+    """The logit lens, direct logit attribution and pattern statistics, from their definitions and TransformerLens' parts."""
+    parallel = model.cfg.parallel_attn_mlp
+    stack, labels = cache.accumulated_resid(incl_mid=not parallel, apply_ln=True, return_labels=True)
+    log_probs = model.unembed(stack.flatten(0, 1)).reshape(*stack.shape[:-1], -1).log_softmax(-1)
+    probs, final = log_probs.exp(), logits.log_softmax(-1)
+    targets = torch.tensor([[7, 0, 2, 18], [1, 1, 5, 3]])
+    picked = log_probs.gather(-1, targets.expand(log_probs.shape[0], -1, -1)[..., None])
+    golden.add("lens", {"of": "entropy"}, -(probs * log_probs).sum(-1), labels)
+    golden.add("lens", {"of": "kl"}, (final.exp() * (final - log_probs)).sum(-1))
+    golden.add("lens", {"of": "rank", "targets": targets.tolist()}, (log_probs > picked).sum(-1))
+    golden.add("lens", {"of": "log_prob", "targets": targets.tolist()}, picked[..., 0])
+    top = log_probs.topk(3, dim=-1)
+    golden.add("lens", {"of": "top_tokens"}, top.indices)
+    golden.add("lens", {"of": "top_log_probs"}, top.values)
+    for pos in (-1, 1):
+        correct, wrong = torch.tensor([4, 12]), torch.tensor([8, 0])
+        rows = torch.arange(2)
+        golden.add("attribution", {"of": "total", "pos": pos, "correct": [4, 12], "incorrect": [8, 0]}, logits[rows, pos, correct] - logits[rows, pos, wrong])
+        golden.add("attribution", {"of": "total", "pos": pos, "correct": [5]}, logits[:, pos, 5])
+        if model.cfg.normalization_type.endswith("Pre"):
+            for unit, (parts, names) in {"component": cache.decompose_resid(pos_slice=pos, return_labels=True),
+                                         "head": cache.get_full_resid_decomposition(expand_neurons=False, pos_slice=pos, return_labels=True),
+                                         "neuron": cache.get_full_resid_decomposition(pos_slice=pos, return_labels=True)}.items():
+                attrs = cache.logit_attrs(parts, correct, wrong, pos_slice=pos)
+                constant = (model.b_U[correct] - model.b_U[wrong])[None]
+                golden.add("attribution", {"of": unit, "pos": pos, "correct": [4, 12], "incorrect": [8, 0]}, torch.cat([attrs, constant]), names + ["unembed_bias"])
+    pattern = torch.stack([cache["pattern", layer] for layer in range(model.cfg.n_layers)])  # [layer, batch, head, query, key]
+    size = pattern.shape[-1]
+    safe = pattern.clamp(min=1e-30).log()
+    entropy = -(pattern * safe).sum(-1)
+    places = torch.arange(size)
+    golden.add("pattern", {"of": "entropy"}, entropy.mean((1, 3)))
+    golden.add("pattern", {"of": "relative_entropy"}, (entropy[..., 1:] / (places[1:] + 1).log()).mean((1, 3)))
+    golden.add("pattern", {"of": "diagonal"}, pattern.diagonal(dim1=-2, dim2=-1).mean((1, 3)))
+    golden.add("pattern", {"of": "previous_token"}, pattern.diagonal(-1, dim1=-2, dim2=-1).mean((1, 3)))
+    golden.add("pattern", {"of": "first_token"}, pattern[..., 1:, 0].mean((1, 3)))
+    golden.add("pattern", {"of": "distance"}, (pattern * (places[:, None] - places[None]).abs()).sum(-1).mean((1, 3)))
+    golden.add("pattern", {"of": "largest"}, pattern.amax(-1).mean((1, 3)))
+
+
 def make(name, seed):
     config = {**SHARED, **MODELS[name]}
     state = random_state(config, seed)
@@ -208,8 +250,10 @@ def make(name, seed):
         cache.compute_head_results()
         golden.add("head_results", {"layer": 1}, cache["result", 1])
         weight_cases(golden, model)
+        lens_cases(golden, model, cache, logits)
         golden.tensors["vector"], golden.tensors["columns"] = hidden["vector"], hidden["columns"]
         golden.tensors["logits"] = logits.detach()
+        golden.add("logits_to_df", {"top_k": 6}, torch.tensor(utils.logits_to_df(logits[0, -1], top_k=6).values))
         if kind == "raw":
             text_cases(golden, logits.detach(), tokens)
         write(golden, folder / kind)
@@ -221,6 +265,24 @@ def make(name, seed):
             write(golden, folder / "one-row")
         every[kind] = len(golden.cases)
     print(name, every, sum(f.stat().st_size for f in folder.iterdir()) // 1024, "KB")
+
+
+def make_stories(path):
+    """What test_prompt prints about a real model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import contextlib, io, sys
+    sys.path.insert(0, str(ROOT.parents[1] / "ModelTests" / "Goldens"))
+    from goldenmaker.tl_models import to_tl
+    model = to_tl(AutoModelForCausalLM.from_pretrained(path).eval())
+    model.set_tokenizer(AutoTokenizer.from_pretrained(path))
+    cases = []
+    for prompt, answer, more in [("Once upon a time, there was a little", "girl", {}), ("Lily and Tom went to the", "park and", {"top_k": 3}),
+                                 ("One day, a", ["boy", "girl", "dog"], {"top_k": 4}), ("Tom was", " happy", {"prepend_space_to_answer": False, "prepend_bos": False})]:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            utils.test_prompt(prompt, answer, model, **more)
+        cases.append({"prompt": prompt, "answer": answer, **more, "printed": printed.getvalue()})
+    (ROOT / "stories260K.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
 
 
 def write(golden, path):
@@ -253,5 +315,11 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_grad_enabled(False)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=Path, help="the folder of stories260K: makes stories260K.json, nothing else")
+    stories = parser.parse_args().stories
+    if stories:
+        make_stories(stories)
+        raise SystemExit
     for number, model_name in enumerate(MODELS):
         make(model_name, 100 + number)
