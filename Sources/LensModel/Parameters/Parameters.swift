@@ -91,6 +91,20 @@ public struct Parameters: Sendable {
         return copy
     }
 
+    /// The parameters of another configuration: those of `config` that this one has too are shared, `tensors` gives the rest.
+    func carried(to config: ModelConfig, with tensors: [String: Tensor]) throws -> Parameters {
+        let list = config.parameterSpecs
+        var carried: [String: Parameter] = [:]
+        for spec in list {
+            if let tensor = tensors[spec.name] {
+                carried[spec.name] = try Self.kept(tensor, spec)
+            } else if specs[spec.name]?.shape == spec.shape {
+                carried[spec.name] = values[spec.name]
+            }
+        }
+        return try Parameters(carried, for: config)
+    }
+
     /// Whether a parameter is there; an absent bias is zero.
     func holds(_ name: String) -> Bool { values[name] != nil }
 
