@@ -1,4 +1,4 @@
-// A folder with a `config.json` and safetensors: a Hugging Face model of any family in the zoo, or a model saved under
+// A folder with a configuration and weights: a Hugging Face model of any family in the zoo, or a model saved under
 // TransformerLens' names. The configuration says which; the folder's name decides nothing.
 
 import LensFiles
@@ -8,32 +8,38 @@ import LensTensor
 /// A model on disk.
 public struct ModelFolder: Sendable {
     public let path: String
+    /// The configuration of what `load` loads.
     public let config: ModelConfig
     /// The family; nil for a model saved under TransformerLens' names.
     public let architecture: Architecture?
+    /// The configuration of what the files hold.
+    private let storedConfig: ModelConfig
 
     /// Reads the configuration.
-    /// - Throws: `LensError`: `.file` or `.format` if it cannot be read, `.config` if it is not understood.
-    public init(path: String) throws {
+    /// - Throws: `LensError`: `.file` or `.format` if it cannot be read, `.config` if it is not understood, `.usage` if the
+    ///   model does not have what `options` ask for.
+    public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
-        let configPath = path + "/config.json"
+        let configPath = options.config ?? path + "/config.json"
         let json = try JSON.parse(file: configPath, limit: 16 << 20, allowNonFinite: true)
         if json["d_model"] != nil, json["n_layers"] != nil {
             architecture = nil
-            config = try ModelConfig(hookedTransformerConfig: json, at: configPath)
+            storedConfig = try ModelConfig(hookedTransformerConfig: json, at: configPath)
         } else {
             let family = try Architecture.find(for: json, at: configPath)
             architecture = family
-            config = try family.modelConfig(json, at: configPath)
+            storedConfig = try family.modelConfig(json, at: configPath)
         }
+        config = try storedConfig.loaded(with: options, at: path)
     }
 
     /// Loads the weights.
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
         let tensors = try Self.openWeights(path)
-        guard let architecture else { return try Transformer(config: config, savedParameters: tensors) }
-        return try Transformer(config: config, parameters: WeightLoader(architecture: architecture, config: config, tensors: tensors).load())
+        guard let architecture else { return try Transformer(config: config, savedParameters: tensors, stored: storedConfig) }
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors)
+        return try Transformer(config: config, parameters: loader.load())
     }
 
     /// The parameters that the family's weight map fills, once for each rule; none for a model under TransformerLens' names.

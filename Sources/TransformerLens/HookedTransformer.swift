@@ -46,17 +46,22 @@ public struct HookedTransformer: Sendable, HookedRunning {
     ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
     ///     (`org/name[@revision]`) found in the hub's local cache.
     ///   - processing: what is done to the weights.
+    ///   - options: a part of the layers, another context, …
+    ///   - tokenizer: in place of the model's own.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
-    public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
+    public static func fromPretrained(_ name: String, processing: Processing = .none, options: LoadOptions = LoadOptions(),
+                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name)) }.value
+        try await Task.detached {
+            try HookedTransformer(folder: ModelLocator.folder(of: name), options: options, tokenizer: tokenizer)
+        }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one.
-    public init(folder path: String) throws {
-        let folder = try ModelFolder(path: path)
-        let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer)
+    /// Loads a model folder, with its tokenizer if it has one and no other is given.
+    public init(folder path: String, options: LoadOptions = LoadOptions(), tokenizer: Tokenizer? = nil) throws {
+        let folder = try ModelFolder(path: path, options: options)
+        let own = tokenizer == nil && Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
+        self.init(try folder.load(), tokenizer: tokenizer ?? own)
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.

@@ -26,9 +26,20 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
     var processing = "none"
 
+    @Option(help: ArgumentHelp("Load the first n layers only.", valueName: "n"))
+    var firstNLayers: Int?
+
+    @Option(help: ArgumentHelp("Another context: shorter, or longer where positions are computed.", valueName: "n"))
+    var nCtx: Int?
+
+    @Option(help: ArgumentHelp("The config.json of a model that is one file (default: the one beside it).", valueName: "file"))
+    var config: String?
+
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
+        if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
+        if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
         guard processing == HookedTransformer.Processing.none.rawValue else {
             throw ValidationError("--processing takes none, not '\(processing)'")
         }
@@ -40,7 +51,8 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return try HookedTransformer(folder: ModelLocator.folder(of: model))
+        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config)
+        return try HookedTransformer(folder: ModelLocator.folder(of: model), options: load)
     }
 }
 
