@@ -49,7 +49,7 @@ let package = Package(
                 path: "Tests/LensTestSupport", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
         .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
-        .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
+        .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensFiles", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],
                     exclude: ["Goldens", "make_goldens.py", "make_components.py", "make_formats_goldens.py",
                               "make_chat_goldens.py", "fuzz.py"]),

@@ -51,6 +51,11 @@ public protocol TensorSource: Sendable {
     /// - Throws: `LensError`: `.weights` for an unknown name, `.shape` for elements the tensor does not have or a buffer
     ///   of another size, `.file` or `.format` if the file cannot be read or is damaged.
     func read(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws
+    /// What is said of the tensor `name` if it is quantised in blocks, which no `entry` describes; nil otherwise.
+    func blockTensor(_ name: String) -> BlockTensor?
+    /// Copies whole rows of a tensor quantised in blocks, as stored; they fill `buffer` exactly.
+    /// - Throws: as `read` does.
+    func readBlocks(_ name: String, rows: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) throws
 }
 
 extension TensorSource {

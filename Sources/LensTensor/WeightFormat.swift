@@ -67,3 +67,14 @@ public enum WeightFormat: String, Sendable, Hashable, CaseIterable, CustomString
         return Int(lens_packed_bytes(kernel, Int64(rows), Int64(columns)))
     }
 }
+
+extension PackedMatrix.Element {
+    /// The format that keeps such elements as they are; float32 for float64, which is rounded.
+    public var format: WeightFormat {
+        switch self {
+        case .float32, .float64: return .float32
+        case .float16: return .float16
+        case .bfloat16: return .bfloat16
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 import LensFiles
 import LensModel
+import LensTensor
 
 /// How to load a model. The defaults load it whole, as its files say.
 public struct LoadOptions: Sendable, Hashable {
@@ -14,12 +15,16 @@ public struct LoadOptions: Sendable, Hashable {
     public var defaultPrependBOS: Bool?
     /// The `config.json` of a checkpoint that is one file; nil: the one beside it.
     public var config: String?
+    /// How weights are kept; nil: as in the file, so that two bytes stay two and quantised blocks stay as they are.
+    public var dtype: WeightFormat?
 
-    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil) {
+    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil,
+                dtype: WeightFormat? = nil) {
         self.firstNLayers = firstNLayers
         self.nCtx = nCtx
         self.defaultPrependBOS = defaultPrependBOS
         self.config = config
+        self.dtype = dtype
     }
 }
 

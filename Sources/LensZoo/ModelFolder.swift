@@ -14,6 +14,7 @@ public struct ModelFolder: Sendable {
     public let architecture: Architecture?
     /// The configuration of what the files hold.
     private let storedConfig: ModelConfig
+    private let dtype: WeightFormat?
 
     /// Reads the configuration.
     /// - Throws: `LensError`: `.file` or `.format` if it cannot be read, `.config` if it is not understood, `.usage` if the
@@ -31,14 +32,15 @@ public struct ModelFolder: Sendable {
             storedConfig = try family.modelConfig(json, at: configPath)
         }
         config = try storedConfig.loaded(with: options, at: path)
+        dtype = options.dtype
     }
 
     /// Loads the weights.
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
         let tensors = try Self.openWeights(path)
-        guard let architecture else { return try Transformer(config: config, savedParameters: tensors, stored: storedConfig) }
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors)
+        guard let architecture else { return try Transformer(config: config, savedParameters: tensors, stored: storedConfig, keeping: dtype ?? .float32) }
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors)
         return try Transformer(config: config, parameters: loader.load())
     }
 
