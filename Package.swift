@@ -53,7 +53,7 @@ let package = Package(
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],
                     exclude: ["Goldens", "make_goldens.py", "make_components.py", "make_formats_goldens.py",
                               "make_chat_goldens.py", "fuzz.py"]),
-        .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
+        .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport", "TinyModels"],
                     exclude: ["Goldens"]),
         .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),

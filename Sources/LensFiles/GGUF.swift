@@ -73,8 +73,6 @@ public struct GGUFFile: TensorSource {
         return try file.read(tensor.byteRange)
     }
 
-    func readBytes(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws { try file.read(at: offset, into: buffer) }
-
     // MARK: Tensors of plain types
 
     public var names: [String] { entries.compactMap { $0?.name } }

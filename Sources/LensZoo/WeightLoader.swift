@@ -89,28 +89,30 @@ struct WeightLoader {
     }
 
     private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
-        if let blocks = tensors.blockTensor(name) { return try readBlocks(rule, blocks, spec) }
         let entry = try tensors.requireEntry(name)
+        if let kept = try blocks(rule, entry, spec) { return kept }
         let element = try element(of: entry)
         let format = spec.format(dtype ?? element.format, or: element.format == .float32 ? .bfloat16 : element.format)
         if let (rows, columns) = spec.matrixShape {
-            return .matrix(try matrix(rule, entry, element, rows: rows, columns: columns, isLinear: rule.form == .linear, format))
+            return .matrix(try matrix(rule.form == .linear, rule.outputs, entry, element, rows: rows, columns: columns, format))
         }
-        // A table is its transpose's matrix. What changes on its way in does so in float32.
-        if format != .float32, case .none = rule.change {
-            return .table(try matrix(rule, entry, element, rows: spec.shape[1], columns: spec.shape[0], isLinear: true, format))
+        // What changes on its way in does so in float32.
+        guard format != .float32, case .none = rule.change else {
+            let plain = Parameter.tensor(try plain(rule, entry, element, spec))
+            return dtype == nil ? plain : try plain.keeping(format)
         }
-        return .tensor(try plain(rule, entry, element, spec))
+        // A table is its transpose's matrix.
+        return .table(try matrix(true, rule.outputs.rows(of: spec.shape[1]), entry, element, rows: spec.shape[1], columns: spec.shape[0], format))
     }
 
-    private func matrix(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, rows: Int, columns: Int, isLinear: Bool,
-                        _ format: WeightFormat) throws -> PackedMatrix {
-        let total = rule.outputs.total(for: columns)
+    private func matrix(_ isLinear: Bool, _ outputs: WeightRule.Outputs, _ entry: TensorEntry, _ element: PackedMatrix.Element, rows: Int,
+                        columns: Int, _ format: WeightFormat) throws -> PackedMatrix {
+        let total = outputs.total(for: columns)
         let stored = isLinear ? [total, rows] : [rows, total]
         guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
         return try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for outputs in rule.outputs.ranges(for: columns) {
+            for outputs in outputs.ranges(for: columns) {
                 try isLinear ? packLinear(entry, element, rows, outputs, to: column, writer)
                     : packConv1D(entry, element, rows, outputs, to: column, blockRows: format.blockRows, writer)
                 column += outputs.count
@@ -142,29 +144,28 @@ struct WeightLoader {
         }
     }
 
-    /// A tensor quantised in blocks, which run along its inputs: they stay as they are, unless another format is asked for.
-    private func readBlocks(_ rule: WeightRule, _ entry: BlockTensor, _ spec: ParameterSpec) throws -> Parameter {
+    /// A tensor quantised in blocks, which run along its inputs: they stay as they are, unless another format is asked for. nil
+    /// for one that is read as numbers.
+    private func blocks(_ rule: WeightRule, _ entry: TensorEntry, _ spec: ParameterSpec) throws -> Parameter? {
+        guard let type = tensors.blockType(entry.name), let format = WeightFormat(rawValue: type.name), dtype == nil || dtype == format,
+              rule.form != .conv1D, case .none = rule.change else { return nil }
         let shape = spec.matrixShape ?? (spec.isTable ? (rows: spec.shape[1], columns: spec.shape[0]) : nil)
-        guard let (rows, columns) = shape, rule.form != .conv1D, case .none = rule.change, let format = WeightFormat(rawValue: entry.type.name) else {
-            throw LensError(.weights, "quantised weights that are not supported here", at: "\(tensors.location): \(entry.name)",
-                            expected: WeightFormat.allCases.filter(\.isQuantized).map(\.rawValue).joined(separator: ", ") + " in a matrix or a table of embeddings",
-                            found: entry.type.name)
-        }
-        let stored = [rule.outputs.total(for: columns), rows]
+        guard let (rows, columns) = shape, format.fits(rows: rows) else { return nil }
+        let outputs = spec.isTable ? rule.outputs.rows(of: rows) : rule.outputs
+        let stored = [outputs.total(for: columns), rows]
         guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
         let matrix = try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for outputs in rule.outputs.ranges(for: columns) {
+            for outputs in outputs.ranges(for: columns) {
                 let shift = column - outputs.lowerBound
-                try forEachChunk(outputs, rowBytes: entry.rowBytes) { chunk, bytes in
-                    try tensors.readBlocks(entry.name, rows: chunk, into: bytes)
+                try forEachChunk(outputs, rowBytes: rows / format.blockRows * format.blockBytes) { chunk, bytes in
+                    try tensors.readBlocks(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
                     try writer.packBlocks(columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: UnsafeRawBufferPointer(bytes))
                 }
                 column += outputs.count
             }
         }
-        let kept: Parameter = spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
-        return try dtype.map { try kept.keeping(spec.format($0)) } ?? kept
+        return spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
     }
 
     /// Vectors and tables, converted to float32.

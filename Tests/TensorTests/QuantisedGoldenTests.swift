@@ -13,12 +13,10 @@ import Testing
 
     /// A tensor of blocks `[outputs, inputs]`, packed as `[inputs, outputs]`.
     private func packed(_ name: String, _ format: WeightFormat) throws -> (matrix: PackedMatrix, bytes: [UInt8]) {
-        let file = try Self.file.get(), blocks = try #require(file.blockTensor(name))
+        let file = try Self.file.get(), blocks = try #require(file.tensor(name)), bytes = try file.rawBytes(of: name)
         #expect(blocks.type.name == format.rawValue && blocks.type.block.bytes == format.blockBytes && blocks.type.block.elements == format.blockRows)
-        var bytes = [UInt8](repeating: 0, count: blocks.rows * blocks.rowBytes)
-        try bytes.withUnsafeMutableBytes { try file.readBlocks(name, rows: 0..<blocks.rows, into: $0) }
-        let matrix = try PackedMatrix(rows: blocks.shape[1], columns: blocks.rows, format: format) { writer in
-            try bytes.withUnsafeBytes { try writer.packBlocks(columns: 0..<blocks.rows, from: $0) }
+        let matrix = try PackedMatrix(rows: blocks.shape[1], columns: blocks.shape[0], format: format) { writer in
+            try bytes.withUnsafeBytes { try writer.packBlocks(columns: 0..<blocks.shape[0], from: $0) }
         }
         return (matrix, bytes)
     }
@@ -77,17 +75,5 @@ import Testing
         let empty = try PackedMatrix(rows: 0, columns: 4, format: .q4_K) { _ in }
         expectElements(try empty.product(Tensor(zeros: [2, 0])).out, [Float](repeating: 0, count: 8), shape: [2, 4])
         expectSameBits(try PackedMatrix(rows: 32, columns: 0, format: .q8_0) { _ in }.unpacked(), Tensor(zeros: [32, 0]), "no columns")
-    }
-
-    /// A tensor of blocks asked for wrongly.
-    @Test func rowsAreChecked() throws {
-        let file = try Self.file.get()
-        var room = [UInt8](repeating: 0, count: 2 * 512 / 32 * 34)
-        room.withUnsafeMutableBytes { room in
-            for rows in [0..<1, 2..<4, -1..<1] { expectError { try file.readBlocks("q8_0", rows: rows, into: room) } }
-            expectError(.weights) { try file.readBlocks("numbers", rows: 0..<2, into: room) }
-            expectError(.weights) { try file.readBlocks("nothing", rows: 0..<2, into: room) }
-        }
-        #expect(file.blockTensor("numbers") == nil && file.blockTensor("nothing") == nil)
     }
 }
