@@ -168,6 +168,29 @@ public final class PackedMatrix: Sendable {
     }
 }
 
+extension WeightFormat {
+    /// Rows of numbers in this format as files have them: `[rows, width]`, blocks along a row. Element (i, j) is at
+    /// `source + (i * rowStride + j * columnStride)` elements; the caller answers for it.
+    /// - Throws: as `PackedMatrix.Writer.pack`.
+    public func encoded(_ source: UnsafeRawPointer, _ element: PackedMatrix.Element, rows: Int, width: Int, rowStride: Int, columnStride: Int) throws -> [UInt8] {
+        if isQuantized {
+            return try PackedMatrix(rows: width, columns: rows, format: self) { writer in
+                try writer.pack(rows: 0..<width, columns: 0..<rows, from: source, element, rowStride: columnStride, columnStride: rowStride)
+            }.blocks(columns: 0..<rows)
+        }
+        // A matrix of one row is its elements side by side.
+        let line = try PackedMatrix(rows: 1, columns: rows * width, format: self) { writer in
+            for row in 0..<rows {
+                try writer.pack(rows: 0..<1, columns: row * width..<(row + 1) * width, from: source + row * rowStride * element.byteCount, element,
+                                rowStride: 0, columnStride: columnStride)
+            }
+        }
+        return line.withKernelMatrix { matrix in
+            matrix.pointee.data.map { Array(UnsafeRawBufferPointer(start: $0, count: rows * width * blockBytes)) } ?? []
+        }
+    }
+}
+
 /// Ids as the kernels take them.
 /// - Throws: `LensError(.shape)` for one outside `0..<bound`.
 func checkedIDs(_ ids: [Int], below bound: Int) throws -> [Int32] {

@@ -26,5 +26,5 @@ struct Tlens: ParsableCommand {
               tlens generate gpt2-small --prompt "The Eiffel Tower is in" --temperature 0
             """,
         version: "0.1.0",
-        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Bench.self])
+        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Bench.self, Quantize.self])
 }

@@ -33,13 +33,25 @@ LENS_INLINE v16 load_brains(const void *p) {
   return (v16)(__builtin_convertvector(*(const halves_unaligned *)p, u16) << 16);
 }
 
-/// The low four bits of each lane as a number, `zero` taken off.
-LENS_INLINE v16 nibbles(u16 words, const int zero) {
+/// The low `bits` (at most four) of each lane, `zero` taken off. What stands above them does not matter.
+LENS_INLINE v16 low_bits(u16 words, const int bits, const int zero) {
 #ifdef LENS_LOOKUP
-  const v16 counting = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return LENS_LOOKUP(counting - (float)zero, words);
+  v16 table;
+  for (int i = 0; i < LENS_LANES; i++) table[i] = (float)((i & ((1 << bits) - 1)) - zero);
+  return LENS_LOOKUP(table, words);
 #else
-  return __builtin_convertvector((i16)(words & 15u) - zero, v16);
+  return __builtin_convertvector((i16)(words & ((1u << bits) - 1u)) - zero, v16);
+#endif
+}
+/// Numbers in two pieces: the low `low_count` bits of one word, the low `high_count` of another above them; `zero` taken off.
+LENS_INLINE v16 split_bits(u16 low, const int low_count, u16 high, const int high_count, const int zero) {
+#ifdef LENS_LOOKUP
+  v16 table;
+  for (int i = 0; i < LENS_LANES; i++) table[i] = (float)((i & ((1 << high_count) - 1)) << low_count);
+  return low_bits(low, low_count, zero) + LENS_LOOKUP(table, high); // small integers: exact
+#else
+  const u16 whole = (low & ((1u << low_count) - 1u)) | (high & ((1u << high_count) - 1u)) << (uint32_t)low_count;
+  return __builtin_convertvector((i16)whole - zero, v16);
 #endif
 }
 LENS_INLINE v16 numbers(u16 words) { return __builtin_convertvector((i16)words, v16); }
@@ -80,8 +92,8 @@ LENS_INLINE void span_scales(const lens_format format, const char *block, int64_
   case LENS_FORMAT_Q4_1:
   case LENS_FORMAT_Q5_1: *b = block_scale(block, 1, column); break;
   case LENS_FORMAT_Q2_K:
-    *a = *a * nibbles(block_bits(format, block, span, 0, column), 0);
-    *b = -(block_scale(block, 1, column) * nibbles(block_bits(format, block, span, 4, column), 0));
+    *a = *a * low_bits(block_bits(format, block, span, 0, column), 4, 0);
+    *b = -(block_scale(block, 1, column) * low_bits(block_bits(format, block, span, 4, column), 4, 0));
     break;
   case LENS_FORMAT_Q3_K: // four bits in one byte, two in another
     scale = (block_bits(format, block, 96 + s % 8, s / 8 * 4, column) & 15u) |
@@ -112,33 +124,27 @@ LENS_INLINE void span_scales(const lens_format format, const char *block, int64_
 LENS_INLINE v16 span_row(const lens_format format, const char *block, int64_t span, int64_t row, int64_t column) {
   const uint32_t s = (uint32_t)span, half = s / 8, quarter = s % 8 / 2; // the last two of the formats with 16 spans of 16
   const int64_t place = s % 2 * 16 + row;
-  u16 low, high;
+#define LENS_BITS(index, shift) block_bits(format, block, index, shift, column)
   switch (format) {
   case LENS_FORMAT_Q8_0:
     return __builtin_convertvector(*(const bytes_unaligned *)block_unit(format, block, row, column), v16);
-  case LENS_FORMAT_Q4_0: return nibbles(block_bits(format, block, row, 4 * s, column), 8);
-  case LENS_FORMAT_Q4_1: return nibbles(block_bits(format, block, row, 4 * s, column), 0);
-  case LENS_FORMAT_Q5_0:
-  case LENS_FORMAT_Q5_1: // the fifth bits of all 32 rows are one word
-    low = block_bits(format, block, 4 + row, 4 * s, column) & 15u;
-    high = block_words(format, block, 0, column) >> (16 * s + (uint32_t)row) & 1u;
-    return __builtin_convertvector((i16)(low | high << 4) - (format == LENS_FORMAT_Q5_0 ? 16 : 0), v16);
-  case LENS_FORMAT_Q2_K: return numbers(block_bits(format, block, 16 + 32 * half + place, 2 * quarter, column) & 3u);
+  case LENS_FORMAT_Q4_0: return low_bits(LENS_BITS(row, 4 * s), 4, 8);
+  case LENS_FORMAT_Q4_1: return low_bits(LENS_BITS(row, 4 * s), 4, 0);
+  case LENS_FORMAT_Q5_0: // the fifth bits of all 32 rows are one word
+    return split_bits(LENS_BITS(4 + row, 4 * s), 4, block_words(format, block, 0, column) >> (16 * s + (uint32_t)row), 1, 16);
+  case LENS_FORMAT_Q5_1:
+    return split_bits(LENS_BITS(4 + row, 4 * s), 4, block_words(format, block, 0, column) >> (16 * s + (uint32_t)row), 1, 0);
+  case LENS_FORMAT_Q2_K: return low_bits(LENS_BITS(16 + 32 * half + place, 2 * quarter), 2, 0);
   case LENS_FORMAT_Q3_K:
-    low = block_bits(format, block, 32 + 32 * half + place, 2 * quarter, column) & 3u;
-    high = block_bits(format, block, place, 4 * half + quarter, column) & 1u;
-    return __builtin_convertvector((i16)(low | high << 2) - 4, v16);
-  case LENS_FORMAT_Q4_K: return nibbles(block_bits(format, block, 12 + s / 2 * 32 + row, s % 2 * 4, column), 0);
-  case LENS_FORMAT_Q5_K:
-    low = block_bits(format, block, 44 + s / 2 * 32 + row, s % 2 * 4, column) & 15u;
-    high = block_bits(format, block, 12 + row, s, column) & 1u;
-    return numbers(low | high << 4);
+    return split_bits(LENS_BITS(32 + 32 * half + place, 2 * quarter), 2, LENS_BITS(place, 4 * half + quarter), 1, 4);
+  case LENS_FORMAT_Q4_K: return low_bits(LENS_BITS(12 + s / 2 * 32 + row, s % 2 * 4), 4, 0);
+  case LENS_FORMAT_Q5_K: return split_bits(LENS_BITS(44 + s / 2 * 32 + row, s % 2 * 4), 4, LENS_BITS(12 + row, s), 1, 0);
   case LENS_FORMAT_Q6_K:
-    low = block_bits(format, block, 64 * half + quarter % 2 * 32 + place, quarter / 2 * 4, column) & 15u;
-    high = block_bits(format, block, 128 + 32 * half + place, 2 * quarter, column) & 3u;
-    return __builtin_convertvector((i16)(low | high << 4) - 32, v16);
+    return split_bits(LENS_BITS(64 * half + quarter % 2 * 32 + place, quarter / 2 * 4), 4,
+                      LENS_BITS(128 + 32 * half + place, 2 * quarter), 2, 32);
   default: return splat(0.0f);
   }
+#undef LENS_BITS
 }
 
 /// What becomes of the weights of one row: multiplied by *x and added to `acc`, or, without `acc`, stored to dst.
