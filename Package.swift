@@ -47,7 +47,7 @@ let package = Package(
         // Optimised in debug builds too: the references are the slow part of a test run.
         .target(name: "LensTestSupport", dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel"],
                 path: "Tests/LensTestSupport", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
-        .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
+        .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensFiles", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],

@@ -1,5 +1,6 @@
-// A folder with a configuration and weights: a Hugging Face model of any family in the zoo, or a model saved under
-// TransformerLens' names. The configuration says which; the folder's name decides nothing.
+// A model on disk: a folder with a configuration and weights (a Hugging Face model of any family in the zoo, or one saved under
+// TransformerLens' names), one file of weights with its configuration, or a GGUF file, which holds both. What is inside says
+// which; names of folders decide nothing.
 
 import LensFiles
 import LensModel
@@ -7,6 +8,7 @@ import LensTensor
 
 /// A model on disk.
 public struct ModelFolder: Sendable {
+    /// The folder, or the file.
     public let path: String
     /// The configuration of what `load` loads.
     public let config: ModelConfig
@@ -14,22 +16,32 @@ public struct ModelFolder: Sendable {
     public let architecture: Architecture?
     /// The configuration of what the files hold.
     private let storedConfig: ModelConfig
+    private let gguf: GGUFModel?
     private let dtype: WeightFormat?
 
     /// Reads the configuration.
+    ///
+    /// - Parameter path: a folder with `config.json`, a `.gguf` file, or a file of weights (`weights.pt`) with `config.json`
+    ///   beside it or in `options.config`.
     /// - Throws: `LensError`: `.file` or `.format` if it cannot be read, `.config` if it is not understood, `.usage` if the
     ///   model does not have what `options` ask for.
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
-        let configPath = options.config ?? path + "/config.json"
-        let json = try JSON.parse(file: configPath, limit: 16 << 20, allowNonFinite: true)
-        if json["d_model"] != nil, json["n_layers"] != nil {
-            architecture = nil
-            storedConfig = try ModelConfig(hookedTransformerConfig: json, at: configPath)
+        if path.hasSuffix(".gguf"), !isFolder(path) {
+            let model = try GGUFModel(path: path)
+            (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
         } else {
-            let family = try Architecture.find(for: json, at: configPath)
-            architecture = family
-            storedConfig = try family.modelConfig(json, at: configPath)
+            let place = try options.config ?? Self.configPath(for: path)
+            let json = try JSON.parse(file: place, limit: 16 << 20, allowNonFinite: true)
+            gguf = nil
+            if json["d_model"] != nil, json["n_layers"] != nil {
+                architecture = nil
+                storedConfig = try ModelConfig(hookedTransformerConfig: json, at: place)
+            } else {
+                let family = try Architecture.find(for: json, at: place)
+                architecture = family
+                storedConfig = try family.modelConfig(json, at: place)
+            }
         }
         config = try storedConfig.loaded(with: options, at: path)
         dtype = options.dtype
@@ -38,9 +50,14 @@ public struct ModelFolder: Sendable {
     /// Loads the weights.
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
-        let tensors = try Self.openWeights(path)
-        guard let architecture else { return try Transformer(config: config, savedParameters: tensors, stored: storedConfig, keeping: dtype ?? .float32) }
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors)
+        guard let architecture else {
+            return try Transformer(config: config, savedParameters: openWeights(), stored: storedConfig, keeping: dtype ?? .float32)
+        }
+        let tensors = try openWeights()
+        // A file written by `tlens quantize` has every matrix the way round that its blocks need.
+        let isTurned = (tensors as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors,
+                                  changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
     }
 
@@ -49,10 +66,35 @@ public struct ModelFolder: Sendable {
         architecture?.weights(config).flatMap { $0.expanded(layers: config.nLayers) }.map(\.parameter) ?? []
     }
 
-    private static func openWeights(_ path: String) throws -> any TensorSource {
-        for name in ["model.safetensors", "model.safetensors.index.json"] where fileExists("\(path)/\(name)") {
-            return try openTensors(at: "\(path)/\(name)")
+    // MARK: Files
+
+    /// Names of configurations, the usual one first: Hugging Face's and TransformerLens', both `config.json`.
+    private static let configNames = ["config.json", "tl_config.json"]
+    /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
+    private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz", "model.gguf"]
+
+    /// Whether a folder has a configuration.
+    static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+
+    private static func configPath(for path: String) throws -> String {
+        let folder: String
+        if isFolder(path) {
+            folder = path
+        } else {
+            guard fileExists(path) else { throw LensError(.file, "no such model", at: path) }
+            folder = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? "."
         }
-        throw LensError(.file, "no weights", at: path, expected: "model.safetensors or model.safetensors.index.json")
+        if let name = configNames.first(where: { fileExists("\(folder)/\($0)") }) { return "\(folder)/\(name)" }
+        throw LensError(.file, "no configuration", at: path, expected: "a config.json \(isFolder(path) ? "in it" : "beside it")",
+                        advice: "name one (LoadOptions.config, --config)")
+    }
+
+    /// The tensors of the model's file or files.
+    func openWeights() throws -> any TensorSource {
+        if let gguf { return gguf.tensors }
+        guard isFolder(path) else { return try openTensors(at: path) }
+        if let name = Self.weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
+        throw LensError(.file, "no weights", at: path, expected: "one of \(Self.weightNames.joined(separator: ", "))")
     }
 }

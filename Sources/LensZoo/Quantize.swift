@@ -76,7 +76,7 @@ public struct ModelQuantizer {
         }
         try makeFolder(target)
         let metadata: [(key: String, value: GGUFValue)] = [
-            ("general.architecture", .string("huggingface")), ("general.name", .string(folder.config.modelName ?? architecture.family)),
+            ("general.architecture", .string("huggingface")), ("general.name", .string(architecture.family)),
             (Self.layoutKey, .string("linear")),
         ] + fileType
         try GGUFWriter.write(contents, metadata: metadata, to: "\(target)/model.gguf")

@@ -16,11 +16,17 @@ struct WeightLoader {
     /// How weights are kept; nil: as the file has them.
     let dtype: WeightFormat?
     let tensors: any TensorSource
+    private let changeRule: (WeightRule) -> WeightRule
     private let buffer = ChunkBuffer()
 
-    /// - Parameter storedConfig: what the file holds, where only a part of it is loaded.
-    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, dtype: WeightFormat? = nil, tensors: any TensorSource) {
+    /// - Parameters:
+    ///   - storedConfig: what the file holds, where only a part of it is loaded.
+    ///   - dtype: how weights are kept; nil: as the file has them.
+    ///   - changeRule: what becomes of the family's rules where the file is not of its usual format.
+    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, dtype: WeightFormat? = nil,
+         tensors: any TensorSource, changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
         self.architecture = architecture
+        self.changeRule = changeRule
         self.config = config
         self.storedConfig = storedConfig ?? config
         self.dtype = dtype
@@ -44,7 +50,7 @@ struct WeightLoader {
     /// - Throws: `LensError(.weights)`.
     func load() throws -> Parameters {
         try storedConfig.checkLayers(against: tensors)
-        let rules = architecture.weights(storedConfig).flatMap { $0.expanded(layers: storedConfig.nLayers) }
+        let rules = architecture.weights(storedConfig).map(changeRule).flatMap { $0.expanded(layers: storedConfig.nLayers) }
         let specs = Dictionary(uniqueKeysWithValues: storedConfig.parameterSpecs.map { ($0.name, $0) })
         var unused = Set(tensors.names)
         var values: [String: Parameter] = [:]

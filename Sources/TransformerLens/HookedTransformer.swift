@@ -43,8 +43,8 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// Loads a model that is on this machine.
     ///
     /// - Parameters:
-    ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`) found in the hub's local cache.
+    ///   - name: a folder with a `config.json`, a `.gguf` file, a file of weights with its `config.json` (`weights.pt`), a
+    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`) found in the hub's local cache.
     ///   - processing: what is done to the weights.
     ///   - options: a part of the layers, another context, …
     ///   - tokenizer: in place of the model's own.
@@ -57,10 +57,10 @@ public struct HookedTransformer: Sendable, HookedRunning {
         }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one and no other is given.
+    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given.
     public init(folder path: String, options: LoadOptions = LoadOptions(), tokenizer: Tokenizer? = nil) throws {
         let folder = try ModelFolder(path: path, options: options)
-        let own = tokenizer == nil && Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
+        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
         self.init(try folder.load(), tokenizer: tokenizer ?? own)
     }
 

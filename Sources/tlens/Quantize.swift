@@ -6,14 +6,14 @@ import TransformerLens
 struct Quantize: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write a model with its weights in another format.",
+        usage: "tlens quantize <model> <out> --dtype <type> [--json]",
         discussion: """
             A GGUF file becomes a GGUF file with the same metadata, which llama.cpp reads too. A folder becomes a folder with \
             model.gguf, its configuration and its tokenizer: tlens loads it, and any reader of GGUF files lists it. What does \
             not fill the blocks of a quantised format is written in two bytes; biases, norms and positions stay as they are.
 
               tlens quantize gpt2-small gpt2-q8 --dtype q8_0
-            """,
-        usage: "tlens quantize <model> <out> --dtype <type> [--json]")
+            """)
 
     @Argument(help: "A folder, a registered name, a hub id in the local cache, or a GGUF file that is not quantised.")
     var model: String
