@@ -36,6 +36,15 @@ public struct GGUFContent {
         self.byteCount = bytes
         self.produce = produce
     }
+
+    /// A tensor of a plain type.
+    /// - Throws: `LensError(.format)` for a type or a shape that a GGUF file cannot hold.
+    public init(_ tensor: TensorContent) throws {
+        guard let type = GGMLType.allCases.first(where: { $0.plain == tensor.entry.dtype }) else {
+            throw LensError(.format, "tensor of a type that GGUF has not", at: tensor.entry.name, found: tensor.entry.dtype.rawValue)
+        }
+        try self.init(tensor.entry.name, type, shape: tensor.entry.shape, produce: tensor.produce)
+    }
 }
 
 /// Writes GGUF files.

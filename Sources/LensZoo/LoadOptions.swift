@@ -1,5 +1,5 @@
 // What a caller may ask of loading besides the model's name: a part of the layers, another context, where the configuration
-// is. What a file says of its numbers is not changed here.
+// is, an adapter. What a file says of its numbers is not changed here.
 
 import LensFiles
 import LensModel
@@ -15,15 +15,18 @@ public struct LoadOptions: Sendable, Hashable {
     public var defaultPrependBOS: Bool?
     /// The `config.json` of a checkpoint that is one file; nil: the one beside it.
     public var config: String?
+    /// A folder with a LoRA adapter (PEFT's `adapter_config.json`), which is merged into the weights.
+    public var adapter: String?
     /// How weights are kept; nil: as in the file, so that two bytes stay two and quantised blocks stay as they are.
     public var dtype: WeightFormat?
 
-    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil,
+    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil, adapter: String? = nil,
                 dtype: WeightFormat? = nil) {
         self.firstNLayers = firstNLayers
         self.nCtx = nCtx
         self.defaultPrependBOS = defaultPrependBOS
         self.config = config
+        self.adapter = adapter
         self.dtype = dtype
     }
 }

@@ -17,6 +17,7 @@ public struct ModelFolder: Sendable {
     /// The configuration of what the files hold.
     private let storedConfig: ModelConfig
     private let gguf: GGUFModel?
+    private let adapter: String?
     private let dtype: WeightFormat?
 
     /// Reads the configuration.
@@ -27,6 +28,7 @@ public struct ModelFolder: Sendable {
     ///   model does not have what `options` ask for.
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
+        adapter = options.adapter
         if path.hasSuffix(".gguf"), !isFolder(path) {
             let model = try GGUFModel(path: path)
             (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
@@ -34,7 +36,8 @@ public struct ModelFolder: Sendable {
             let place = try options.config ?? Self.configPath(for: path)
             let json = try JSON.parse(file: place, limit: 16 << 20, allowNonFinite: true)
             gguf = nil
-            if json["d_model"] != nil, json["n_layers"] != nil {
+            // MPT's keys for these two are TransformerLens' own.
+            if json["d_model"] != nil, json["n_layers"] != nil, json["d_head"] != nil || json["model_type"] == nil {
                 architecture = nil
                 storedConfig = try ModelConfig(hookedTransformerConfig: json, at: place)
             } else {
@@ -51,14 +54,39 @@ public struct ModelFolder: Sendable {
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
         guard let architecture else {
+            try refuseAdapter("a model under TransformerLens' names")
             return try Transformer(config: config, savedParameters: openWeights(), stored: storedConfig, keeping: dtype ?? .float32)
         }
-        let tensors = try openWeights()
+        if gguf != nil { try refuseAdapter("a GGUF file") }
+        let stored = try openWeights()
         // A file written by `tlens quantize` has every matrix the way round that its blocks need.
-        let isTurned = (tensors as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors,
+        let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype,
+                                  tensors: gguf == nil ? try adapted(stored, architecture) : stored,
                                   changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
+    }
+
+    /// The tensors with the adapter, if one was asked for.
+    private func adapted(_ tensors: any TensorSource, _ architecture: Architecture) throws -> any TensorSource {
+        guard let adapter else { return tensors }
+        let rules = architecture.weights(storedConfig).flatMap { $0.expanded(layers: storedConfig.nLayers) }
+        let transposed = Set(rules.filter { $0.form == .conv1D }.map(\.source))
+        /// A name without the family's prefix.
+        func bare(_ name: String) -> String {
+            architecture.prefixes.first { !$0.isEmpty && name.hasPrefix($0) }.map { String(name.dropFirst($0.count)) } ?? name
+        }
+        let isTied = storedConfig.tiesEmbeddings, tied = Set(rules.filter { $0.parameter == "unembed.W_U" }.map(\.source))
+        return try AdaptedTensors(tensors, adapter: adapter, baseName: { name in
+            // One matrix for two uses cannot have what is added to one of them.
+            if isTied, tied.contains(bare(name)) || bare(name).hasSuffix("lm_head.weight") { return nil }
+            return ([name] + (architecture.prefixes + [""]).map { $0 + bare(name) }).first { tensors.entry($0) != nil }
+        }, isTransposed: { transposed.contains(bare($0)) })
+    }
+
+    private func refuseAdapter(_ what: String) throws {
+        guard let adapter else { return }
+        throw LensError(.usage, "an adapter for \(what)", at: adapter, expected: "a Hugging Face folder", advice: "merge it in Python, or load the folder it was made for")
     }
 
     /// The parameters that the family's weight map fills, once for each rule; none for a model under TransformerLens' names.
@@ -73,6 +101,12 @@ public struct ModelFolder: Sendable {
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
                                       "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz", "model.gguf"]
+
+    /// Endings of files that are a model, or its weights.
+    private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
+
+    /// Whether a file's name is that of a model or of weights.
+    static func isModelFile(_ path: String) -> Bool { fileEndings.contains(where: path.hasSuffix) }
 
     /// Whether a folder has a configuration.
     static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }

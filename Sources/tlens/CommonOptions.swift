@@ -23,8 +23,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How weights are kept: f32, bf16, f16, q8_0 or q4_0. (default: as in the file)", valueName: "type"))
     var dtype: String?
 
-    @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
-    var processing = "none"
+    @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
+    var processing = "default"
 
     @Option(help: ArgumentHelp("Load the first n layers only.", valueName: "n"))
     var firstNLayers: Int?
@@ -35,6 +35,9 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The config.json of a model that is one file (default: the one beside it).", valueName: "file"))
     var config: String?
 
+    @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
+    var adapter: String?
+
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         if let dtype, WeightFormat(rawValue: dtype)?.packsNumbers != true {
@@ -42,8 +45,8 @@ struct ModelOptions: ParsableArguments {
         }
         if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
         if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
-        guard processing == HookedTransformer.Processing.none.rawValue else {
-            throw ValidationError("--processing takes none, not '\(processing)'")
+        guard WeightProcessing(name: processing) != nil else {
+            throw ValidationError("--processing takes default or none, not '\(processing)'")
         }
     }
 
@@ -53,8 +56,10 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, dtype: dtype.flatMap(WeightFormat.init))
-        return try HookedTransformer(folder: ModelLocator.folder(of: model), options: load)
+        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
+                               dtype: dtype.flatMap(WeightFormat.init))
+        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
+                                     options: load)
     }
 }
 

@@ -27,6 +27,7 @@ struct Info: ParsableCommand {
         for (format, count, bytes) in formats(model.model.parameters) {
             facts.add(["  \(format)", "\(grouped(bytes)) bytes, \(count) \(count == 1 ? "tensor" : "tensors")"])
         }
+        facts.add(["processing", escaped(model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
         try say(facts.text + "\n")
         var table = TextTable(["hook site", "shape", "holds"])
@@ -46,12 +47,16 @@ struct Info: ParsableCommand {
                 ["name": .string(kept.name), "shape": .array(kept.shape.map(JSON.int)), "format": .string(kept.format.rawValue),
                  "bytes": .int(kept.byteCount)]
             }),
+            "processing": [
+                "done": .array(model.processing.done.map { .string($0.rawValue) }),
+                "skipped": .array(model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
+            ],
             "instruction_set": .string(try Kernels.instructionSet()),
             "threads": .int(Kernels.threads),
             "hook_sites": .array(sites(model.config).map { site in
                 ["name": .string(site.rawValue), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
-                 "axes": .array(site.row.axes.map { .string($0.rawValue) }),
-                 "shape": .array(site.row.axes.map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
+                 "axes": .array(model.config.axes(of: site).map { .string($0.rawValue) }),
+                 "shape": .array(model.config.axes(of: site).map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
             }),
         ]
     }
@@ -64,12 +69,12 @@ struct Info: ParsableCommand {
     }
 
     private func sites(_ config: ModelConfig) -> [HookSite] {
-        HookSite.allCases.filter { config.traits.isSuperset(of: $0.row.requires) }
+        HookSite.firing(with: config.traits)
     }
 
     /// `[batch, pos, head 8, d_head 8]`
     private func shape(_ site: HookSite, _ config: ModelConfig) -> String {
-        let axes = site.row.axes.map { axis in
+        let axes = config.axes(of: site).map { axis in
             axis == .one ? "1" : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
         }
         return "[\(axes.joined(separator: ", "))]"

@@ -121,6 +121,6 @@ extension Transformer {
     /// in `q4_0`. What it computes is exact about what is then kept.
     /// - Throws: `LensError(.usage)` for a format that numbers are not packed into.
     public func keeping(_ format: WeightFormat) throws -> Transformer {
-        try Transformer(config: config, parameters: parameters.keeping(format))
+        try Transformer(config: config, parameters: parameters.keeping(format), processing: processing)
     }
 }
