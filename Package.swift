@@ -55,7 +55,7 @@ let package = Package(
                               "make_chat_goldens.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
-        .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"]),
+        .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
 
         // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.
