@@ -8,6 +8,7 @@
 
 import LensFiles
 import LensHooks
+import LensHub
 import LensModel
 import LensTensor
 import LensText
@@ -44,16 +45,16 @@ public struct HookedTransformer: Sendable, HookedRunning {
         case none
     }
 
-    /// Loads a model that is on this machine.
+    /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
     ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`) found in the hub's local cache.
+    ///     (`org/name[@revision]`). What is in the hub's local cache is not downloaded again.
     ///   - processing: what is done to the weights.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
     public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name)) }.value
+        try await Task.detached { try HookedTransformer(folder: Hub().blockingFolder(of: name)) }.value
     }
 
     /// Loads a model folder, with its tokenizer if it has one.

@@ -40,7 +40,7 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return try HookedTransformer(folder: ModelLocator.folder(of: model))
+        return try HookedTransformer(folder: localFolder(of: model, progress))
     }
 }
 
