@@ -9,11 +9,14 @@ import LensTensor
 public struct Transformer: Sendable {
     public let config: ModelConfig
     public let parameters: Parameters
+    /// How the weights were rewritten since they were loaded.
+    public let processing: ProcessingRecord
     let weights: Weights
     let identity = ModelIdentity()
 
-    public init(config: ModelConfig, parameters: Parameters) throws {
+    public init(config: ModelConfig, parameters: Parameters, processing: ProcessingRecord = ProcessingRecord()) throws {
         try config.validate()
+        self.processing = processing
         self.config = config
         self.parameters = parameters
         weights = try Weights(parameters, config)
@@ -27,7 +30,7 @@ public struct Transformer: Sendable {
 
     /// The model with one parameter replaced: `try model.with("blocks.0.attn.W_Q", tensor)`. The rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> Transformer {
-        try Transformer(config: config, parameters: parameters.replacing(name, with: tensor))
+        try Transformer(config: config, parameters: parameters.replacing(name, with: tensor), processing: processing)
     }
 
     // MARK: Running

@@ -5,18 +5,23 @@ import LensFiles
 
 /// Finds models on this machine.
 public enum ModelLocator {
-    /// The folder of a model.
-    /// - Parameter name: a folder with a `config.json`, a registered name or alias, or a hub id `org/name[@revision]`.
+    /// The folder of a model, or its file.
+    /// - Parameter name: a folder with a `config.json`, a `.gguf` file, a file of weights (with its configuration beside it or
+    ///   named apart), a registered name or alias, or a hub id `org/name[@revision]`.
     /// - Throws: `LensError`: `.file` for a folder without a model, `.name` for a name that is nowhere.
     public static func folder(of name: String) throws -> String {
         if isFolder(name) {
-            guard fileExists("\(name)/config.json") else {
+            guard ModelFolder.hasConfig(name) else {
                 throw LensError(.file, "no model in this folder", at: name, expected: "a config.json and model.safetensors")
             }
             return name
         }
         if fileExists(name) {
-            throw LensError(.file, "not a model folder", at: name, expected: "a folder with config.json and model.safetensors")
+            guard ModelFolder.isModelFile(name) else {
+                throw LensError(.file, "not a model folder or file", at: name,
+                                expected: "a folder with config.json and weights, a .gguf file, or a file of weights (.safetensors, .pt, …)")
+            }
+            return name
         }
         let (hubID, revision) = try hubName(name)
         if let folder = try snapshot(of: hubID, revision, in: cacheFolder) { return folder }
@@ -112,7 +117,7 @@ public enum ModelLocator {
 
     private static func unknown(_ name: String) -> LensError {
         let known = RegisteredModel.all.flatMap { $0.aliases + [$0.hubID] }
-        return LensError(.name, "unknown model", at: name, expected: "a registered name, a hub id org/name, or a folder with config.json",
+        return LensError(.name, "unknown model", at: name, expected: "a registered name, a hub id org/name, a folder with config.json, or a file",
                          advice: nearestName(to: name, among: known).map { "did you mean \($0)?" } ?? "`tlens models` lists the names")
     }
 }

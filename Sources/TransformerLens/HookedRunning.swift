@@ -1,5 +1,6 @@
 // Running a model on text or tokens: with hooks, with a cache, for logits or a loss. Generating has a file of its own.
 
+import LensAnalysis
 import LensFiles
 import LensHooks
 import LensModel
@@ -7,8 +8,7 @@ import LensTensor
 import LensText
 
 /// A model that can run, with the hooks it carries.
-public protocol HookedRunning {
-    var model: Transformer { get }
+public protocol HookedRunning: HasTransformer {
     var tokenizer: Tokenizer? { get }
     /// Hooks every run has, before its own.
     var scopedHooks: [Hook] { get }

@@ -39,34 +39,47 @@ public struct HookedTransformer: Sendable, HookedRunning {
         self.init(try Transformer(config: config, parameters: parameters), tokenizer: tokenizer)
     }
 
-    /// How weights are rewritten at load.
-    public enum Processing: String, Sendable, Hashable, CaseIterable {
-        /// As they are: Hugging Face's numbers.
-        case none
-    }
-
     /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
-    ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`). What is in the hub's local cache is not downloaded again.
-    ///   - processing: what is done to the weights.
+    ///   - name: a folder with a `config.json`, a `.gguf` file, a file of weights with its `config.json` (`weights.pt`), a
+    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`). What is in the hub's local cache is
+    ///     not downloaded again.
+    ///   - processing: how the weights are rewritten; by default folded and centred as TransformerLens does, where that is
+    ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers.
+    ///   - options: a part of the layers, another context, …
+    ///   - tokenizer: in place of the model's own.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
-    public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
+    public static func fromPretrained(_ name: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
+                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: Hub().blockingFolder(of: name)) }.value
+        try await Task.detached {
+            try HookedTransformer(folder: Hub().blockingFolder(of: name), processing: processing, options: options, tokenizer: tokenizer)
+        }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one.
-    public init(folder path: String) throws {
-        let folder = try ModelFolder(path: path)
-        let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer, eosTokens: try endTokens(inFolder: path))
+    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given; the weights are
+    /// rewritten as by `fromPretrained`.
+    public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
+                tokenizer: Tokenizer? = nil) throws {
+        let folder = try ModelFolder(path: path, options: options)
+        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
+        self.init(try Transformer.processed(folder.load(), processing), tokenizer: tokenizer ?? own,
+                  eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> HookedTransformer {
         HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer, eosTokens: eosTokens)
+    }
+
+    /// How the weights were rewritten: the steps done, and those left out because they are not exact for this model.
+    public var processing: ProcessingRecord { model.processing }
+
+    /// The model with its weights rewritten; this one stays as it is.
+    /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
+    public func processWeights(_ processing: WeightProcessing = .default) throws -> HookedTransformer {
+        HookedTransformer(try model.processWeights(processing), tokenizer: tokenizer, eosTokens: eosTokens)
     }
 
     /// A parameter under TransformerLens' name and in its shape: `try model["blocks.0.attn.W_Q"]`, `[head, d_model, d_head]`.
