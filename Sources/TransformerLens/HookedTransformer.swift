@@ -8,6 +8,7 @@
 
 import LensFiles
 import LensHooks
+import LensHub
 import LensModel
 import LensTensor
 import LensText
@@ -40,11 +41,12 @@ public struct HookedTransformer: Sendable, HookedRunning {
         case none
     }
 
-    /// Loads a model that is on this machine.
+    /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
     ///   - name: a folder with a `config.json`, a `.gguf` file, a file of weights with its `config.json` (`weights.pt`), a
-    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`) found in the hub's local cache.
+    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`). What is in the hub's local cache is
+    ///     not downloaded again.
     ///   - processing: what is done to the weights.
     ///   - options: a part of the layers, another context, …
     ///   - tokenizer: in place of the model's own.
@@ -53,14 +55,14 @@ public struct HookedTransformer: Sendable, HookedRunning {
                                       tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
         try await Task.detached {
-            try HookedTransformer(folder: ModelLocator.folder(of: name), options: options, tokenizer: tokenizer)
+            try HookedTransformer(folder: Hub().blockingFolder(of: name), options: options, tokenizer: tokenizer)
         }.value
     }
 
     /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given.
     public init(folder path: String, options: LoadOptions = LoadOptions(), tokenizer: Tokenizer? = nil) throws {
         let folder = try ModelFolder(path: path, options: options)
-        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
+        let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
         self.init(try folder.load(), tokenizer: tokenizer ?? own)
     }
 

@@ -55,7 +55,7 @@ struct ModelOptions: ParsableArguments {
         progress.show("loading \(model) …")
         defer { progress.clear() }
         let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter)
-        return try HookedTransformer(folder: ModelLocator.folder(of: model), options: load)
+        return try HookedTransformer(folder: localFolder(of: model, progress), options: load)
     }
 }
 
