@@ -8,7 +8,9 @@
 
 /// Folds norms into what reads them.
 struct FoldLn: ProcessingStep {
-    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+    func obstacle(_ weights: WorkingWeights) throws -> String? {
+        weights.config.norm != nil && weights.config.normPlacement == .onOutput ? "the norms come after what they would be folded into" : nil
+    }
 
     func prepare(_ weights: WorkingWeights) throws {
         let config = weights.config
@@ -27,7 +29,8 @@ struct FoldLn: ProcessingStep {
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
-        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights)
+        let unembedding = StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U", inputScale: weights.config.unembedScale)
+        try fold("ln_final", norm, into: [unembedding], weights)
     }
 
     func conclude(_ config: inout ModelConfig) {
@@ -48,7 +51,7 @@ struct FoldLn: ProcessingStep {
         let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
         for reader in readers {
             if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
-                try weights.addToBias(bias, weights.read(reader.name).product(of: shift, along: reader.axis))
+                try weights.addToBias(bias, weights.read(reader.name).product(of: shift.map { $0 * reader.inputScale }, along: reader.axis))
             }
             try weights.edit(reader.name) { weight in
                 weight.scale(reader.axis, by: scale)

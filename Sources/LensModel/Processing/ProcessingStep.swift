@@ -43,6 +43,8 @@ struct StreamWeight {
     let axis: Int
     /// The bias of the product, where it has one.
     var bias: String?
+    /// What the matrix multiplies is multiplied by this first.
+    var inputScale = 1.0
 }
 
 extension ModelConfig {
