@@ -60,19 +60,26 @@ extension ActivationCache {
     }
 }
 
-/// Attention or MLP, and the norm that may come after it.
-enum Sublayer: String {
-    case attention = "ln1_post", mlp = "ln2_post"
+/// What a block is made of.
+enum Sublayer {
+    case attention, mlp
+
+    /// The norm of what it writes; nil for none.
+    func writtenNorm(_ config: ModelConfig) -> (norm: ModelConfig.Norm, name: String)? {
+        config.writtenNorm.map { ($0.norm, self == .attention ? $0.attention : $0.mlp) }
+    }
 }
 
 extension ActivationCache {
     /// What parts of a sublayer's output, `[n, *batch, pos, d_model]`, add to the residual stream: themselves, or, where a norm
-    /// comes between, what they are at its cached scale (without its bias).
+    /// comes between, what they are at its cached scale (without its bias), times the model's factor on what is written.
     func throughOutputNorm(_ parts: Tensor, _ sublayer: Sublayer, _ layer: Int, _ model: Transformer, posSlice: AxisSlice) throws -> Tensor {
-        guard let norm = model.config.outputNorm else { return parts }
-        let scale = try posSlice.apply(self["scale", layer, sublayer.rawValue], axis: -2)
+        let factor = Float(model.config.residualScale)
+        guard let (norm, name) = sublayer.writtenNorm(model.config) else { return factor == 1 ? parts : try parts.scaled(by: factor) }
+        let scale = try posSlice.apply(self["scale", layer, name], axis: -2)
         let scaled = try (norm.kind == .layer ? parts.centered() : parts) / scale
-        return try model.normWeight("blocks.\(layer).\(sublayer.rawValue).w", norm).map { try scaled * $0 } ?? scaled
+        let weighted = try model.normWeight("blocks.\(layer).\(name).w", norm).map { try scaled * $0 } ?? scaled
+        return factor == 1 ? weighted : try weighted.scaled(by: factor)
     }
 
     /// What the biases of sublayers (and of norms after them) added to the residual stream: `[*batch, pos, d_model]`.
@@ -81,8 +88,8 @@ extension ActivationCache {
         func add(_ name: String, _ sublayer: Sublayer, _ layer: Int) throws {
             let bias = try model.parameters[name].broadcast(to: [1] + shape)
             total = try total + throughOutputNorm(bias, sublayer, layer, model, posSlice: posSlice).at(0)
-            guard let norm = model.config.outputNorm, let shift = try model.normWeight("blocks.\(layer).\(sublayer.rawValue).b", norm) else { return }
-            total = try total + shift
+            guard let (norm, name) = sublayer.writtenNorm(model.config), let shift = try model.normWeight("blocks.\(layer).\(name).b", norm) else { return }
+            total = try total + shift.scaled(by: Float(model.config.residualScale))
         }
         for layer in attention { try add("blocks.\(layer).attn.b_O", .attention, layer) }
         if model.config.mlp != nil { for layer in mlps { try add("blocks.\(layer).mlp.b_out", .mlp, layer) } }

@@ -8,7 +8,9 @@
 
 /// Folds norms into what reads them.
 struct FoldLn: ProcessingStep {
-    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+    func obstacle(_ weights: WorkingWeights) throws -> String? {
+        weights.config.normPlacement == .onInput ? nil : "the blocks' norms stand on what they write, not before what they read"
+    }
 
     func prepare(_ weights: WorkingWeights) throws {
         let config = weights.config
@@ -27,7 +29,8 @@ struct FoldLn: ProcessingStep {
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
-        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights)
+        // What is unembedded may be multiplied by a factor first, the norm's bias with it.
+        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights, factor: weights.config.unembedScale)
     }
 
     func conclude(_ config: inout ModelConfig) {
@@ -43,9 +46,9 @@ struct FoldLn: ProcessingStep {
         try weights.edit(bias) { $0.clear() }
     }
 
-    private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights) throws {
+    private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights, factor: Double = 1) throws {
         let scale = try weights.read("\(prefix).w").values
-        let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
+        let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values.map { $0 * factor } : []
         for reader in readers {
             if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
                 try weights.addToBias(bias, weights.read(reader.name).product(of: shift, along: reader.axis))

@@ -3,7 +3,9 @@
 
 /// Folds b_V into b_O.
 struct FoldValueBiases: ProcessingStep {
-    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+    func obstacle(_ weights: WorkingWeights) throws -> String? {
+        weights.config.attention.clip == nil ? nil : "values are clipped once they have their bias"
+    }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
         let config = weights.config, bias = config.valueName("b", block)
