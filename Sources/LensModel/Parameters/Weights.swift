@@ -15,6 +15,11 @@ struct BlockWeights: Sendable {
 struct NormWeights: Sendable {
     let w: Tensor?, b: Tensor?
 
+    init(w: Tensor?, b: Tensor?) {
+        self.w = w
+        self.b = b
+    }
+
     init(_ parameters: Parameters, _ prefix: String) {
         w = parameters.tensor("\(prefix).w")
         b = parameters.tensor("\(prefix).b")
@@ -24,6 +29,8 @@ struct NormWeights: Sendable {
 struct MLPWeights: Sendable {
     let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
     let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
+    /// The layer's own activation function, where it has learned one.
+    var xielu: XIELU?
 }
 
 /// All weights of a decoder.
@@ -56,7 +63,8 @@ struct Weights: Sendable {
         let mlp = try config.mlp.map { mlp in
             MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
-                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"))
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"),
+                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil)
         }
         return BlockWeights(ln1: NormWeights(parameters, "\(prefix).ln1"), ln2: NormWeights(parameters, "\(prefix).ln2"),
                             ln1Post: NormWeights(parameters, "\(prefix).ln1_post"), ln2Post: NormWeights(parameters, "\(prefix).ln2_post"),

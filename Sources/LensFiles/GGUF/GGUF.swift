@@ -14,9 +14,9 @@ public struct GGUFTensor: Sendable, Hashable {
     public let byteRange: Range<Int>
 }
 
-/// An open GGUF file. As a `TensorSource` it holds the tensors of plain types; those quantised in blocks are in `tensors`
-/// and their bytes in `rawBytes(of:)`.
-public struct GGUFFile: TensorSource {
+/// An open GGUF file. As a `TensorSource` (GGUFTensors.swift) it gives the tensors of plain types as they are, and those
+/// quantised in blocks as the float32 numbers they stand for.
+public struct GGUFFile: Sendable {
     public let location: String
     public let version: Int
     /// The metadata's keys, in order.
@@ -27,8 +27,9 @@ public struct GGUFFile: TensorSource {
     public let alignment: Int
     private let values: [ExactString: GGUFValue]
     private let positions: [ExactString: Int]
-    private let entries: [TensorEntry?]
-    private let file: DataFile
+    /// What is read of each tensor.
+    let entries: [TensorEntry]
+    let file: DataFile
 
     /// Whether a file begins as GGUF does.
     public static func isGGUF(_ firstBytes: some Collection<UInt8>) -> Bool { firstBytes.prefix(4).elementsEqual("GGUF".utf8) }
@@ -65,32 +66,14 @@ public struct GGUFFile: TensorSource {
     public subscript(_ key: String) -> GGUFValue? { values[ExactString(key)] }
 
     /// The tensor of that name, of whatever type.
-    public func tensor(_ name: String) -> GGUFTensor? { positions[ExactString(name)].map { tensors[$0] } }
+    public func tensor(_ name: String) -> GGUFTensor? { position(name).map { tensors[$0] } }
+
+    func position(_ name: String) -> Int? { positions[ExactString(name)] }
 
     /// A tensor's bytes as stored, of whatever type.
     public func rawBytes(of name: String) throws -> [UInt8] {
         guard let tensor = tensor(name) else { throw LensError(.weights, "no such tensor", at: location, found: name) }
         return try file.read(tensor.byteRange)
-    }
-
-    // MARK: Tensors of plain types
-
-    public var names: [String] { entries.compactMap { $0?.name } }
-
-    public func entry(_ name: String) -> TensorEntry? { positions[ExactString(name)].flatMap { entries[$0] } }
-
-    public func read(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
-        guard let position = positions[ExactString(name)], let entry = entries[position] else {
-            if let tensor = tensor(name) {
-                throw LensError(.weights, "tensor quantised in blocks", at: "\(location): \(name)", expected: "a plain type",
-                                found: "\(tensor.type)")
-            }
-            _ = try requireEntry(name)
-            return
-        }
-        let range = try entry.byteRange(elementOffset: elementOffset, elementCount: elementCount,
-                                        bufferCount: buffer.count, at: location)
-        try file.read(at: tensors[position].byteRange.lowerBound + range.lowerBound, into: buffer)
     }
 }
 
@@ -127,7 +110,7 @@ extension GGUFFile {
 
     /// Where each tensor lies, from what the file says of them.
     private static func place(_ infos: [TensorInfo], after end: Int, _ alignment: Int, _ size: Int, _ path: String) throws
-        -> ([GGUFTensor], [ExactString: Int], [TensorEntry?]) {
+        -> ([GGUFTensor], [ExactString: Int], [TensorEntry]) {
         func aligned(_ offset: Int) throws -> Int {
             let (sum, overflow) = offset.addingReportingOverflow(alignment - 1)
             guard !overflow else { throw LensError(.format, "impossible sizes of tensors", at: path) }
@@ -135,7 +118,7 @@ extension GGUFFile {
         }
         // Without tensors a file may end right after its metadata.
         let start = infos.isEmpty ? end : try aligned(end)
-        var tensors: [GGUFTensor] = [], positions: [ExactString: Int] = [:], entries: [TensorEntry?] = []
+        var tensors: [GGUFTensor] = [], positions: [ExactString: Int] = [:], entries: [TensorEntry] = []
         var offset = 0
         for info in infos {
             guard info.offset == UInt64(offset) else {
@@ -152,7 +135,7 @@ extension GGUFFile {
             guard positions.updateValue(tensors.count, forKey: ExactString(info.name)) == nil else {
                 throw LensError(.format, "tensor named twice", at: "\(path): \(info.name)")
             }
-            entries.append(try info.type.plain.map { try TensorEntry(name: info.name, dtype: $0, shape: info.shape, at: path) })
+            entries.append(try TensorEntry(name: info.name, dtype: info.type.plain ?? .f32, shape: info.shape, at: path))
             tensors.append(GGUFTensor(name: info.name, type: info.type, shape: info.shape, elementCount: info.elementCount,
                                       byteRange: low..<high))
             offset = try aligned(offset + info.byteCount)
