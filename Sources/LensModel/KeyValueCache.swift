@@ -11,6 +11,8 @@ public struct KeyValueCache: Sendable {
     private(set) var isReal: [[Bool]]
     /// Forward passes that have added to it: the step hooks are told.
     private(set) var passes = 0
+    /// What the decoder of an encoder-decoder reads, with the keys and values its layers made of it.
+    var encoded: EncodedInput?
 
     /// An empty cache for `batch` rows.
     public init(for config: ModelConfig, batch: Int) {

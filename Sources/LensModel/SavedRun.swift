@@ -52,12 +52,6 @@ extension ActivationCache {
         let metadata = (source as? SafetensorsFile)?.metadata ?? [:]
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
         self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false")
-        for point in points.sorted(by: Self.firesBefore) { store(point.name, try Tensor(stored: point.name, in: source)) }
-    }
-
-    private static func firesBefore(_ a: HookPoint, _ b: HookPoint) -> Bool {
-        // Blocks lie together in the table, one after the other in a run.
-        if let first = a.layer, let second = b.layer, first != second { return first < second }
-        return a.site.index < b.site.index
+        for point in HookPoint.inFiringOrder(points) { store(point.name, try Tensor(stored: point.name, in: source)) }
     }
 }

@@ -1,4 +1,4 @@
-// A decoder that runs on tokens: configuration, parameters and the run. Immutable and Sendable; hooks are values given to
+// A model that runs on tokens: configuration, parameters and the run. Immutable and Sendable; hooks are values given to
 // a run. Text, files and the hub are other targets' business.
 
 import LensFiles
@@ -10,12 +10,15 @@ public struct Transformer: Sendable {
     public let config: ModelConfig
     public let parameters: Parameters
     let weights: Weights
+    /// The first of two stacks; nil for models of one.
+    let encoder: (config: ModelConfig, weights: Weights)?
 
     public init(config: ModelConfig, parameters: Parameters) throws {
         try config.validate()
         self.config = config
         self.parameters = parameters
-        weights = try Weights(parameters, config)
+        weights = try Weights(parameters, config, stack: config.encoder == nil ? .blocks : .decoder)
+        encoder = try config.encoderConfig.map { ($0, try Weights(parameters, $0, stack: .encoder)) }
     }
 
     /// From parameters in TransformerLens' names and shapes.
@@ -52,6 +55,10 @@ public struct Transformer: Sendable {
         public var lossPerToken = false
         /// 1 for real tokens, 0 for padding or tokens to ignore: `[batch, pos]`; nil: all real.
         public var attentionMask: IntTensor?
+        /// The kind of each token (which sentence it is of), `[batch, pos]`, for an encoder with such embeddings; nil: all 0.
+        public var tokenTypes: IntTensor?
+        /// What the encoder of an encoder-decoder reads. Not read again where a key-value cache holds its output.
+        public var encoderInput: EncoderInput?
         /// First layer to run; negative from the end. The input is then a residual stream.
         public var startAtLayer: Int?
         /// First layer not to run; negative from the end. The run then returns the residual stream before it.
@@ -84,7 +91,8 @@ public struct Transformer: Sendable {
         public var logits: Tensor?
         /// Mean next-token cross-entropy in nats, shape `[]`; or `[batch, pos - 1]` per token.
         public var loss: Tensor?
-        /// `[batch, pos, d_model]`: the stream before `stopAtLayer`, where one was given.
+        /// `[batch, pos, d_model]`: the stream before `stopAtLayer`, where one was given; an encoder's output, where no logits
+        /// were wanted.
         public var residual: Tensor?
         public var cache: ActivationCache
     }
@@ -103,15 +111,22 @@ public struct Transformer: Sendable {
             throw LensError(.usage, "startAtLayer needs a residual stream", expected: "[batch, pos, \(config.dModel)]", found: "tokens")
         }
         let mask = try checkedMask(options.attentionMask, shape)
+        let types = try checkedTokenTypes(options.tokenTypes, shape)
         var held = try checkedCache(keyValues, shape.batch)
+        let encodedBefore = held.encoded
+        let encoderCache = try encode(plan, options, batch: shape.batch, into: &held)
         let keeps = keyValues != nil
         keyValues = nil
         let length = held.count
         let pass: ForwardPass
         do {
-            pass = try ForwardPass(self, plan: plan, newMask: mask, taking: &held, keepsKeyValues: keeps, positionSlice: options.posSlice)
+            pass = try ForwardPass(self, stack: config.encoder == nil ? .blocks : .decoder, plan: plan, newMask: mask, taking: &held,
+                                   keepsKeyValues: keeps, positionSlice: options.posSlice)
+            pass.tokenTypes = types
+            if let encoderCache { pass.cache = encoderCache }
         } catch {
             held.undoPass(to: length)
+            held.encoded = encodedBefore
             if keeps { keyValues = held }
             throw error
         }
@@ -121,6 +136,7 @@ public struct Transformer: Sendable {
             return output
         } catch {
             pass.keyValues.undoPass(to: pass.offset)
+            pass.keyValues.encoded = encodedBefore
             if keeps { keyValues = pass.keyValues }
             throw error
         }
@@ -161,13 +177,15 @@ public struct Transformer: Sendable {
             output.residual = stream
             return output
         }
-        let watched = [HookSite.lnFinalScale, .lnFinalNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
+        let watched = HookSite.allCases.contains { !$0.isInBlock && $0.index > HookSite.residPost.index && pass.plan.touches($0) }
         let onlyLast = options.onlyLastLogits && !watched && options.returnType == .logits && pass.pos > 0
         let normalized = try pass.finalNorm(onlyLast ? stream.at(.all, .from(-1)) : stream)
+        try pass.pooledHeads(normalized)
+        if config.kind == .encoder, options.returnType == .none || !config.unembeds { output.residual = normalized }
         // Nothing is returned then, but someone may look at what would have been.
-        let isUnembeddingWatched = pass.plan.touches(.unembedIn) || pass.plan.touches(.unembedOut)
+        let isUnembeddingWatched = [HookSite.mlmScale, .mlmNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
         guard options.returnType != .none || isUnembeddingWatched else { return output }
-        let logits = try pass.unembed(normalized)
+        let logits = try pass.unembed(pass.mlmTransform(normalized))
         if [.logits, .both].contains(options.returnType) { output.logits = logits }
         if [.loss, .both].contains(options.returnType) {
             guard let tokens else {

@@ -168,6 +168,10 @@ extension ModelConfig {
     }
 
     private var positionFields: [(String, JSON)] {
+        if case .relative(let relative) = position {
+            return [("positional_embedding_type", "relative_positional_bias"), ("relative_attention_num_buckets", .int(relative.buckets)),
+                    ("relative_attention_max_distance", .int(relative.maxDistance))]
+        }
         if case .alibi(let alibi) = position {
             return [("positional_embedding_type", "alibi"), ("alibi_interpolated", .bool(alibi == .interpolated))]
         }

@@ -15,6 +15,8 @@ public struct GenerationOptions {
     /// Keep keys and values between steps. Without, every step recomputes everything: the same tokens, slowly.
     public var usesKeyValueCache = true
     public var hooks: [Hook] = []
+    /// What the encoder of an encoder-decoder reads; the prompts are then what its decoder begins with.
+    public var encoderInput: EncoderInput?
 
     public init(maxNewTokens: Int = 10, sampling: Sampling = Sampling(), eosTokens: Set<Int> = [], usesKeyValueCache: Bool = true,
                 hooks: [Hook] = []) {
@@ -44,8 +46,8 @@ extension Transformer {
             throw LensError(.usage, "nothing to continue", expected: "at least one token in each prompt", found: "an empty prompt")
         }
         let longest = prompts.map(\.count).max() ?? 0
-        guard options.maxNewTokens <= config.nCtx, longest + max(0, options.maxNewTokens - 1) <= config.nCtx else {
-            throw LensError(.usage, "more tokens than the model's context holds", expected: "at most \(config.nCtx)",
+        if let limit = config.positionLimit, options.maxNewTokens > limit || longest + max(0, options.maxNewTokens - 1) > limit {
+            throw LensError(.usage, "more tokens than the model's context holds", expected: "at most \(limit)",
                             found: "a prompt of \(longest) and \(options.maxNewTokens) new ones", advice: "ask for fewer new tokens")
         }
         var state = GenerationState(prompts, options, vocabulary: config.dVocab)
@@ -62,6 +64,7 @@ extension Transformer {
     private func step(_ state: inout GenerationState, _ options: GenerationOptions) throws -> Tensor {
         var run = Options(hooks: options.hooks)
         run.onlyLastLogits = true
+        run.encoderInput = options.encoderInput
         let (tokens, mask) = try state.nextInput(wholeSequence: !options.usesKeyValueCache)
         run.attentionMask = mask
         var logits: Tensor?
