@@ -184,7 +184,7 @@ public struct Transformer: Sendable {
         if config.kind == .encoder, options.returnType == .none || !config.unembeds { output.residual = normalized }
         // Nothing is returned then, but someone may look at what would have been.
         let isUnembeddingWatched = [HookSite.mlmScale, .mlmNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
-        guard options.returnType != .none || isUnembeddingWatched else { return output }
+        guard config.unembeds, options.returnType != .none || isUnembeddingWatched else { return output }
         let logits = try pass.unembed(pass.mlmTransform(normalized))
         if [.logits, .both].contains(options.returnType) { output.logits = logits }
         if [.loss, .both].contains(options.returnType) {

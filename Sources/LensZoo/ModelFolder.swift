@@ -33,6 +33,7 @@ public struct ModelFolder: Sendable {
     public func load() throws -> Transformer {
         let tensors = try Self.openWeights(path)
         guard let architecture else { return try Transformer(config: config, savedParameters: tensors) }
+        let config = architecture.settled(config, tensors)
         return try Transformer(config: config, parameters: WeightLoader(architecture: architecture, config: config, tensors: tensors).load())
     }
 

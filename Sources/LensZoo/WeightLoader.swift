@@ -117,7 +117,7 @@ struct WeightLoader {
     private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, _ spec: ParameterSpec) throws -> Tensor {
         let count = spec.shape.reduce(1, *)
         // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
-        let isTable = spec.shape.count == 2 && rule.parameter.contains("embed.")
+        let isTable = spec.shape.count == 2 && (rule.parameter.contains("embed.") || rule.parameter.hasSuffix(".rel_pos_bias.weight"))
         let total = rule.outputs.total(for: count)
         let stored = isTable ? [total / spec.shape[1], spec.shape[1]] : [total]
         guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }

@@ -26,6 +26,8 @@ extension ModelConfig {
         public var tokenTypes: Int?
         /// The head that predicts masked tokens; nil: the output is not unembedded.
         public var mlmHead: MLMHead?
+        /// Rows of a checkpoint's position table that stand for no position, before those that do.
+        public var unusedPositions = 0
         /// A layer and tanh on the first position's output.
         public var hasPooler = false
         /// Two logits of the pooled output: it is the next sentence, it is not.
@@ -53,8 +55,13 @@ extension ModelConfig {
     /// The encoder of an encoder-decoder: the decoder's sizes and mechanisms, seen from both sides, without cross-attention.
     public struct EncoderStack: Sendable, Hashable {
         public var nLayers: Int
+        /// What the decoder's text begins with, before anything is generated.
+        public var startToken: Int
 
-        public init(nLayers: Int) { self.nLayers = nLayers }
+        public init(nLayers: Int, startToken: Int = 0) {
+            self.nLayers = nLayers
+            self.startToken = startToken
+        }
     }
 
     /// The norm of what attention and MLP read; nil where blocks normalise sums.
@@ -124,6 +131,9 @@ extension ModelConfig {
         }
         if let encoder, !(0...Self.mostLayers).contains(encoder.nLayers) {
             throw LensError(.config, "impossible size", at: "encoder layers", expected: "0...\(Self.mostLayers)", found: "\(encoder.nLayers)")
+        }
+        if let encoder, !(0..<dVocab).contains(encoder.startToken) {
+            throw LensError(.config, "impossible start token", at: "decoder_start_token_id", expected: "0..<\(dVocab)", found: "\(encoder.startToken)")
         }
         if encoder != nil, postNorm || parallelAttnMLP || outputNorm != nil || mlp == nil || nKeyValueHeads != nil || encoderParts != nil {
             try refuse("an encoder-decoder's blocks are pre-norm, ungrouped, with an MLP behind attention", at: "encoder")
