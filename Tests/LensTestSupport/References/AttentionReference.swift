@@ -7,6 +7,8 @@ public struct ReferenceAttention: Sendable {
     public var scale: Float = 1
     public var softcap: Float = 0
     public var alibi: [Float]?
+    /// What each head adds at distances -reach ... reach; further ones as the furthest.
+    public var relative: [[Float]]?
     public var causal = true
     public var window = 0
     /// Position of each batch row's first real token.
@@ -68,6 +70,12 @@ public struct ReferenceAttention: Sendable {
             let bias = Double(alibi[h]) * Double(j - (keys - queries + i))
             value += bias
             error += 2 * roundoff * (sizeOf(bias) + sizeOf(value))
+        }
+        if let table = relative?[h] {
+            let reach = (table.count - 1) / 2, distance = j - (keys - queries + i)
+            let bias = Double(table[max(-reach, min(reach, distance)) + reach])
+            value += bias
+            error += roundoff * (sizeOf(bias) + sizeOf(value))
         }
         return Expected(value, within: error.isFinite ? error + 0x1p-149 : 0)
     }

@@ -24,6 +24,7 @@ from torch import nn
 from transformer_lens import HookedEncoder, HookedEncoderDecoder, HookedRootModule, HookedTransformerConfig
 from transformer_lens.components import BertBlock, Embed, PosEmbed
 from transformer_lens.hook_points import HookPoint
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from .hf_models import VOCAB
 from .recorder import Golden, check, relative_error, run
@@ -543,6 +544,18 @@ def make_decoder(name, folder, model, seed, golden):
         golden.add(f"flag.{flag}", gated, tokens=tokens.tolist(), flags={flag: True}, fired=recorder.fired)
 
 
+def buckets():
+    """Hugging Face's buckets of distances, run by run: [bucket, first distance] where a new one begins."""
+    cases = []
+    for count, furthest, bidirectional in [(32, 128, True), (32, 128, False), (10, 13, True), (10, 13, False), (6, 40, True), (64, 1000, False),
+                                           (12, 96, True), (2, 2, False), (4, 5, True), (33, 129, True), (32, 20, False)]:
+        distances = torch.arange(-furthest - 5, furthest + 6)
+        found = T5Attention._relative_position_bucket(distances, bidirectional, count, furthest).tolist()
+        steps = [[bucket, distance] for bucket, distance, before in zip(found, distances.tolist(), [None] + found) if bucket != before]
+        cases.append({"buckets": count, "max_distance": furthest, "bidirectional": bidirectional, "steps": steps})
+    (ROOT / "relative-buckets.json").write_text("[\n" + ",\n".join(" " + json.dumps(case) for case in cases) + "\n]\n")
+
+
 def make(name):
     from make_goldens import describe, versions
     kind, config, seed = SPECS[name]
@@ -565,6 +578,8 @@ def main():
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     hf.utils.logging.disable_progress_bar()
+    if not chosen:
+        buckets()
     for name in SPECS:
         if not chosen or name in chosen:
             print(make(name), flush=True)
