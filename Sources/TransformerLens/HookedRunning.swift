@@ -7,7 +7,7 @@ import LensTensor
 import LensText
 
 /// A model that can run, with the hooks it carries.
-public protocol HookedRunning {
+public protocol HookedRunning: HookedModel {
     var model: Transformer { get }
     var tokenizer: Tokenizer? { get }
     /// Hooks every run has, before its own.

@@ -55,6 +55,7 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// Loads a model folder, with its tokenizer if it has one.
     public init(folder path: String) throws {
         let folder = try ModelFolder(path: path)
+        try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
         let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
         self.init(try folder.load(), tokenizer: tokenizer)
     }
