@@ -92,8 +92,9 @@ extension HookedModel {
         return tokenizer
     }
 
-    /// Rows of tokens filled up on the right to one length, and which of their places are real.
-    func padded(_ rows: [[Int]], filler: Int? = nil) throws -> (tokens: IntTensor, mask: IntTensor) {
+    /// Rows of tokens filled up on the right to one length, and 1 where their places are real.
+    /// - Throws: `LensError(.usage)` for no rows, or an empty one.
+    public func padded(_ rows: [[Int]], filler: Int? = nil) throws -> (tokens: IntTensor, mask: IntTensor) {
         if rows.isEmpty { throw LensError(.usage, "nothing to run on", expected: "at least one row") }
         if let empty = rows.firstIndex(where: \.isEmpty) {
             throw LensError(.usage, "nothing to run on", at: "row \(empty)", expected: "at least one token")

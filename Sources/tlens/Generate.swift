@@ -9,6 +9,7 @@ struct Generate: ParsableCommand {
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions
+    @OptionGroup var decoder: DecoderOptions
 
     @Option(help: ArgumentHelp("Most tokens to add.", valueName: "n"))
     var maxNewTokens = 20
@@ -53,13 +54,42 @@ struct Generate: ParsableCommand {
     }
 
     func run() throws {
-        let model = try options.load(output)
-        let rows = try chat ? chatRows(model) : input.rows(model)
+        switch try options.open(output) {
+        case .decoder(let model):
+            try decoder.refuse(for: "a decoder")
+            try run(model)
+        case .encoder: throw LensError(.usage, "an encoder does not generate", at: options.model, advice: "tlens run shows what stands behind its masks")
+        case .encoderDecoder(let model): try run(model)
+        }
+    }
+
+    /// What an encoder-decoder writes on reading each input.
+    private func run(_ model: HookedEncoderDecoder) throws {
+        guard !chat else { throw LensError(.usage, "an encoder-decoder has no chat template", found: "--chat") }
+        let read = try model.toTokens(input.given(), addSpecialTokens: input.addsSpecialTokens)
+        let given = zip(read.tokens.rows, read.attentionMask.rows).map { tokens, mask in zip(tokens, mask).filter { $1 == 1 }.map(\.0) }
+        try generate(model, decoder.rows(model, count: given.count)) { rows, onTokens in
+            try model.generate(tokens: given, decoderTokens: rows, maxNewTokens: maxNewTokens, sampling: sampling, onTokens: onTokens)
+        }
+    }
+
+    private func run(_ model: HookedTransformer) throws {
+        try generate(model, chat ? chatRows(model) : input.rows(model)) { rows, onTokens in
+            try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling, onTokens: onTokens)
+        }
+    }
+
+    /// Continues `rows`, showing what comes of them.
+    private func generate(_ model: any HookedModel, _ rows: [[Int]],
+                          _ body: ([[Int]], ([Int?]) throws -> Bool) throws -> [[Int]]) throws {
         if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
-        guard model.tokenizer != nil else { return try runWithoutText(model, rows) }
+        guard model.tokenizer != nil else {
+            guard stop.isEmpty else { throw LensError(.usage, "--stop needs a tokenizer") }
+            return try show(zip(rows, body(rows) { _ in true }).map { ($0, $1, nil) })
+        }
         var watchers = try rows.map { try RowWatcher($0, model, stop) }
         if stream, !chat { try say(watchers[0].promptText, terminator: "") }
-        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling) { tokens in
+        let new = try body(rows) { tokens in
             for (row, token) in tokens.enumerated() {
                 guard let token, !watchers[row].hasStopped else { continue }
                 let added = try watchers[row].add(token)
@@ -86,13 +116,6 @@ struct Generate: ParsableCommand {
         }
     }
 
-    /// A model without a tokenizer continues tokens.
-    private func runWithoutText(_ model: HookedTransformer, _ rows: [[Int]]) throws {
-        guard stop.isEmpty else { throw LensError(.usage, "--stop needs a tokenizer") }
-        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling)
-        try show(zip(rows, new).map { ($0, $1, nil) })
-    }
-
     private func show(_ rows: [(prompt: [Int], new: [Int], text: String?)]) throws {
         if output.json {
             try printJSON(.array(rows.map { row in
@@ -107,14 +130,14 @@ struct Generate: ParsableCommand {
 
 /// Follows one row's text: what can be shown so far, and whether a stop text has come.
 struct RowWatcher {
-    private let model: HookedTransformer
+    private let model: any HookedModel
     private let stops: [String]
     private var tokens: [Int]
     private var shown: String
     private(set) var hasStopped = false
     let promptText: String
 
-    init(_ prompt: [Int], _ model: HookedTransformer, _ stops: [String]) throws {
+    init(_ prompt: [Int], _ model: any HookedModel, _ stops: [String]) throws {
         self.model = model
         self.stops = stops
         tokens = prompt

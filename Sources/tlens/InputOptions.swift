@@ -35,10 +35,7 @@ struct InputOptions: ParsableArguments {
 
     /// Rows of tokens.
     func rows(_ model: HookedTransformer) throws -> [[Int]] {
-        if !tokens.isEmpty { return try tokens.map(tokenList) }
-        if let tokensFile { return try Self.rows(of: tokensFile) }
-        var texts = prompts
-        if let promptsFile { texts = try Self.lines(of: promptsFile) }
+        guard case .texts(let texts) = try given() else { return try given().rows }
         return try texts.map { text in
             let row = try model.toTokens(text, prependBOS: bos.choice, truncate: false).array
             if row.isEmpty { throw LensError(.usage, "nothing to run on", at: "an empty prompt", advice: "give text, or --prepend-bos") }
@@ -48,7 +45,7 @@ struct InputOptions: ParsableArguments {
 
     var side: PaddingSide { PaddingSide(rawValue: paddingSide) ?? .right }
 
-    private static func lines(of path: String) throws -> [String] {
+    static func lines(of path: String) throws -> [String] {
         let bytes = try DataFile(path: path).readAll(limit: 1 << 30)
         guard let text = String(validating: bytes, as: UTF8.self) else { throw LensError(.format, "not UTF-8 text", at: path) }
         var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
@@ -61,7 +58,7 @@ struct InputOptions: ParsableArguments {
         return lines
     }
 
-    private static func rows(of path: String) throws -> [[Int]] {
+    static func rows(of path: String) throws -> [[Int]] {
         let rows = try JSON.parse(file: path, limit: 1 << 30).asArray(at: path)
         guard !rows.isEmpty else { throw LensError(.format, "no tokens", at: path, expected: "[[1, 2, …], …]") }
         return try rows.enumerated().map { index, row in

@@ -92,6 +92,20 @@ extension ModelConfig {
     /// The name of the token embeddings.
     var tokenEmbeddingName: String { embeddingPrefix + "embed.W_E" }
 
+    /// What there is to tell of an encoder, under TransformerLens' names where it has any.
+    var encoderFields: [(String, JSON)] {
+        var fields: [(String, JSON)] = []
+        if let encoder {
+            fields += [("n_encoder_layers", .int(encoder.nLayers)), ("decoder_start_token_id", .int(encoder.startToken)),
+                       ("tie_word_embeddings", .bool(tiesEmbeddings))]
+        }
+        if postNorm { fields.append(("post_norm", true)) }
+        if let dEmbed { fields.append(("d_embed", .int(dEmbed))) }
+        guard let encoderParts else { return fields }
+        return fields + [("token_types", encoderParts.tokenTypes.map(JSON.int) ?? .null), ("mlm_head", .bool(encoderParts.mlmHead != nil)),
+                         ("pooler", .bool(encoderParts.hasPooler)), ("nsp_head", .bool(encoderParts.hasNextSentenceHead))]
+    }
+
     // MARK: Hook sites
 
     /// The traits told here.

@@ -163,7 +163,7 @@ extension ModelConfig {
             fields["window_size"] = .int(window.size)
             fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
         }
-        for (name, value) in positionFields { fields[name] = value }
+        for (name, value) in positionFields + encoderFields { fields[name] = value }
         return .object(fields)
     }
 

@@ -26,6 +26,7 @@ from transformer_lens.components import BertBlock, Embed, PosEmbed
 from transformer_lens.hook_points import HookPoint
 from transformers.models.t5.modeling_t5 import T5Attention
 
+from . import encdec_text
 from .hf_models import VOCAB
 from .recorder import Golden, check, relative_error, run
 
@@ -583,6 +584,7 @@ def main():
     for name in SPECS:
         if not chosen or name in chosen:
             print(make(name), flush=True)
+    encdec_text.main()
 
 
 if __name__ == "__main__":
