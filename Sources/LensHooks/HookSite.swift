@@ -15,6 +15,10 @@ public enum HookAxis: String, Sendable, Hashable {
     /// Heads of keys and values: fewer than `head` in grouped attention.
     case kvHead = "kv_head"
     case dHead = "d_head"
+    /// All heads side by side.
+    case heads = "head*d_head"
+    /// All heads of keys and values side by side.
+    case kvHeads = "kv_head*d_head"
     case dModel = "d_model"
     case dMlp = "d_mlp"
     case dVocab = "d_vocab"
@@ -40,8 +44,12 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case ungroupedHeads
     /// Token embeddings are normalised.
     case embedNorm
-    /// Each head's queries and keys are normalised.
+    /// Queries and keys are normalised.
     case qkNorm
+    /// The norm of queries and keys is one over all heads.
+    case qkNormOfAllHeads
+    /// A block's norms are on what attention and MLP write, not on what they read.
+    case normOnOutput
     /// What attention and MLP write is normalised before it is added.
     case outputNorm
     /// Blocks normalise the sum of the residual stream and what was written, in place of what is read.
@@ -238,6 +246,17 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// The axes in a model with these traits, outermost first.
+    public func axes(with traits: Set<ModelTrait>) -> [HookAxis] {
+        guard traits.contains(.qkNormOfAllHeads) else { return row.axes }
+        switch self {
+        case .qNormScale, .kNormScale: return [.batch, .pos, .one]
+        case .qNormNormalized: return [.batch, .pos, .heads]
+        case .kNormNormalized: return [.batch, .pos, .kvHeads]
+        default: return row.axes
+        }
+    }
+
     private var needsOfNorm: [ModelTrait] { self == .ln2Scale || self == .ln2Normalized ? [.norm, .mlp] : [.norm] }
 
     /// Whether it belongs to a block.
@@ -256,8 +275,10 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     package var index: Int { Self.indices[self] ?? 0 }
     private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
 
-    /// Sites that fire later than their rows say in models of a trait: norms after the sum, the MLP after cross-attention.
+    /// Sites that fire later than their rows say in models of a trait: norms of what is written, norms of the sum, the MLP after
+    /// cross-attention.
     private static let moves: [(trait: ModelTrait, sites: [HookSite], after: HookSite)] = [
+        (.normOnOutput, [.ln1Scale, .ln1Normalized], .result), (.normOnOutput, [.ln2Scale, .ln2Normalized], .mlpPost),
         (.postNorm, [.ln1Scale, .ln1Normalized], .mlpIn), (.postNorm, [.ln2Scale, .ln2Normalized], .residPost),
         (.crossAttention, [.mlpIn], .residMidCross),
     ]

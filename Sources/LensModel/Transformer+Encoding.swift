@@ -48,17 +48,24 @@ extension Transformer {
         }
         let mask = try checkedMask(input.attentionMask, shape)
         var none = KeyValueCache(for: encoder.config, batch: batch)
-        let pass = try ForwardPass(self, stack: .encoder, plan: plan, newMask: mask, taking: &none, keepsKeyValues: false,
-                                   positionSlice: options.posSlice)
+        let pass = try ForwardPass(self, stack: .encoder, plan: plan, .tokens(input.tokens), newMask: mask, isWhole: true, taking: &none,
+                                   keepsKeyValues: false, encoderOptions(options))
         var tokens = input.tokens
         var stream = try pass.embed(&tokens)
         for layer in 0..<encoder.config.nLayers {
-            if Task.isCancelled { throw LensError(.cancelled, "the run was cancelled", at: "before encoder layer \(layer)") }
+            if Task.isCancelled || options.cancellation?.isCancelled == true { throw LensError(.cancelled, "the run was cancelled", at: "before encoder layer \(layer)") }
             stream = try pass.block(layer, stream)
         }
         let output = try pass.finalNorm(stream)
         keyValues.encoded = EncodedInput(output: output, isReal: mask, layers: Array(repeating: nil, count: config.nLayers))
         return pass.cache
+    }
+
+    /// What of the options is not about the decoder's positions.
+    private func encoderOptions(_ options: Options) -> Options {
+        var options = options
+        options.promptLength = nil
+        return options
     }
 
     /// Kinds of tokens that the model knows.

@@ -15,6 +15,8 @@ public struct AttentionSpec: Sendable, Hashable {
     public var softcap: Float?
     /// A slope for each head: slope · (key position - query position) is added to scores, where given.
     public var alibi: [Float]?
+    /// Biases are those of key positions alone, rounded to bfloat16 and scaled as scores are (Falcon-RW).
+    public var roundsALiBi: Bool
     /// A number for each head and distance, added to scores, where given.
     public var relative: RelativeBias?
     /// Whether a query sees only positions up to its own. Otherwise there may be fewer keys than queries.
@@ -22,7 +24,7 @@ public struct AttentionSpec: Sendable, Hashable {
     /// A query at p sees positions after p - window, where given.
     public var window: Int?
 
-    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil,
+    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil, roundsALiBi: Bool = false,
                 causal: Bool = true, window: Int? = nil) {
         self.heads = heads
         self.kvHeads = kvHeads
@@ -30,6 +32,7 @@ public struct AttentionSpec: Sendable, Hashable {
         self.scoreScale = scoreScale
         self.softcap = softcap
         self.alibi = alibi
+        self.roundsALiBi = roundsALiBi
         self.causal = causal
         self.window = window
     }
@@ -132,6 +135,7 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
     args.keys = Int64(pages.count)
     args.score_scale = spec.scoreScale
     args.softcap = spec.softcap ?? 0
+    args.rounds_alibi = spec.roundsALiBi
     args.causal = spec.causal
     args.window = Int64(spec.window ?? 0)
     switch source {

@@ -6,6 +6,7 @@ import LensFiles
 extension Tensor {
     /// `activation` of every element; the bits are those of a product's epilogue.
     public func applying(_ activation: Activation) throws -> Tensor {
+        if activation == .xielu { return try applying(XIELU.fixed) }
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
         withExtendedLifetime(x) { lens_activation(isa, activation.kernel, Int64(count), x.elements, out.storage.pointer) }
         return out
@@ -33,6 +34,7 @@ extension Tensor {
     /// - Throws: `LensError(.shape)` if the shapes differ.
     public func gated(by gate: Tensor, _ activation: Activation) throws -> Tensor {
         guard gate.shape == shape else { throw LensError(.shape, "gate", expected: "\(shape)", found: "\(gate.shape)") }
+        if activation == .xielu { return try gate.applying(XIELU.fixed) * self }
         let isa = try Kernels.isa(), x = try contiguous(), gate = try gate.contiguous()
         let out = try Tensor(uninitialized: shape)
         withExtendedLifetime((x, gate)) {

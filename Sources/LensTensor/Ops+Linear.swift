@@ -17,6 +17,8 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     case geluPytorchTanh = "gelu_pytorch_tanh"
     /// x·σ(x).
     case silu
+    /// Each layer of a model learns its own: see `XIELU`. Without a layer, TransformerLens' fixed one: α 0.8, β 0.5.
+    case xielu
 
     var kernel: lens_act {
         switch self {
@@ -25,6 +27,8 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
         case .geluNew, .geluPytorchTanh: return LENS_ACT_GELU_NEW
         case .geluFast: return LENS_ACT_GELU_FAST
         case .silu: return LENS_ACT_SILU
+        // Rides on no product: a layer's numbers are its own.
+        case .xielu: return LENS_ACT_NONE
         }
     }
 }
@@ -69,12 +73,21 @@ extension PackedMatrix {
             throw LensError(.shape, "product with a weight matrix", expected: "[…, \(range.count)] for rows \(range) of \(rows)",
                             found: "\(x.shape)")
         }
+        if epilogue.activation == .xielu { return try productWithXIELU(x, rows: range, block: block, epilogue: epilogue) }
         let shape = Array(x.shape.dropLast()) + [columns]
         let out = try Tensor(uninitialized: shape)
         let linear = epilogue.keepsLinear ? try Tensor(uninitialized: shape) : nil
         try run(x, rows: range, columns: 0..<columns, block: block, epilogue, out: out.storage.pointer,
                 linear: linear?.storage.pointer, shape: shape)
         return (out, linear)
+    }
+
+    /// The same for the activation that does not ride: it takes the stored product.
+    private func productWithXIELU(_ x: Tensor, rows range: Range<Int>, block: Int?, epilogue: Epilogue) throws -> (out: Tensor, linear: Tensor?) {
+        let linear = try product(x, rows: range, block: block, epilogue: Epilogue(bias: epilogue.bias)).out
+        var value = try epilogue.gate.map { try linear.gated(by: $0.reshaped(linear.shape), .xielu) } ?? linear.applying(.xielu)
+        if let residual = epilogue.residual { value = try residual.reshaped(value.shape) + value }
+        return (value, epilogue.keepsLinear ? linear : nil)
     }
 
     /// Overwrites columns `columns` of `out` with `x·W + bias`: how one head's queries are recomputed.

@@ -9,13 +9,23 @@ import LensTensor
 /// Reads a checkpoint's tensors as a configuration's parameters.
 struct WeightLoader {
     let architecture: Architecture
+    /// What is loaded.
     let config: ModelConfig
+    /// What the file holds: more layers and positions, it may be.
+    let storedConfig: ModelConfig
     let tensors: any TensorSource
+    private let changeRule: (WeightRule) -> WeightRule
     private let buffer = ChunkBuffer()
 
-    init(architecture: Architecture, config: ModelConfig, tensors: any TensorSource) {
+    /// - Parameters:
+    ///   - storedConfig: what the file holds, where only a part of it is loaded.
+    ///   - changeRule: what becomes of the family's rules where the file is not of its usual format.
+    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, tensors: any TensorSource,
+         changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
         self.architecture = architecture
+        self.changeRule = changeRule
         self.config = config
+        self.storedConfig = storedConfig ?? config
         self.tensors = tensors
     }
 
@@ -35,9 +45,9 @@ struct WeightLoader {
 
     /// - Throws: `LensError(.weights)`.
     func load() throws -> Parameters {
-        try config.checkLayers(against: tensors)
-        let rules = architecture.weights(config).flatMap { $0.expanded(layers: config.nLayers) }
-        let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
+        try storedConfig.checkLayers(against: tensors)
+        let rules = architecture.weights(storedConfig).map(changeRule).flatMap { $0.expanded(layers: storedConfig.nLayers) }
+        let specs = Dictionary(uniqueKeysWithValues: storedConfig.parameterSpecs.map { ($0.name, $0) })
         var unused = Set(tensors.names)
         var values: [String: Parameter] = [:]
         for rule in rules {
@@ -46,13 +56,21 @@ struct WeightLoader {
             }
             // What the configuration says is not there is not taken if it is: it stays an extra tensor.
             guard spec.isExpected else { continue }
+            if rule.source.contains("{h}") {
+                values[rule.parameter] = .tensor(try pieces(rule, spec, &unused))
+                continue
+            }
             guard let name = stored(rule.source) ?? rule.otherSource.flatMap(stored) else {
-                throw LensError(.weights, "missing tensor", at: tensors.location, expected: [rule.source, rule.otherSource].compactMap(\.self).map { architecture.prefixes[0] + $0 }.joined(separator: " or "),
-                                advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
+                throw LensError(.weights, "missing tensor", at: tensors.location, expected: [rule.source, rule.otherSource].compactMap(\.self).map(usual).joined(separator: " or "),
+                                advice: nearestName(to: usual(rule.source), among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }
             unused.remove(name)
+            if config.isCutOff(rule.parameter) { continue }
             values[rule.parameter] = try read(rule, name, spec)
+        }
+        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx, case .tensor(let positions)? = values["pos_embed.W_pos"] {
+            values["pos_embed.W_pos"] = .tensor(try positions.at(.upTo(config.nCtx)).copied())
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
@@ -61,6 +79,12 @@ struct WeightLoader {
     /// The name under which the file holds a tensor: with one of the family's prefixes, or bare.
     private func stored(_ source: String) -> String? {
         (architecture.prefixes + [""]).map { $0 + source }.first { tensors.entry($0) != nil }
+    }
+
+    /// The usual name of a tensor, in files that begin names as this one does.
+    private func usual(_ source: String) -> String {
+        let prefix = architecture.prefixes.first { prefix in tensors.names.contains { $0.hasPrefix(prefix) } }
+        return (prefix ?? architecture.prefixes[0]) + source
     }
 
     private func checkUnused(_ unused: Set<String>) throws {
@@ -79,7 +103,7 @@ struct WeightLoader {
     private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
         let entry = try tensors.requireEntry(name)
         let element = try element(of: entry)
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, spec)) }
+        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, shape: spec.shape)) }
         let total = rule.outputs.total(for: columns)
         let stored = rule.form == .linear ? [total, rows] : [rows, total]
         guard entry.shape == stored else { throw misshapen(name, stored, entry.shape) }
@@ -113,15 +137,31 @@ struct WeightLoader {
         }
     }
 
-    /// Vectors and tables, converted to float32.
-    private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, _ spec: ParameterSpec) throws -> Tensor {
-        let count = spec.shape.reduce(1, *)
-        // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
-        let isTable = spec.shape.count == 2 && (rule.parameter.contains("embed.") || rule.parameter.hasSuffix(".rel_pos_bias.weight"))
-        let total = rule.outputs.total(for: count)
-        let stored = isTable ? [total / spec.shape[1], spec.shape[1]] : [total]
-        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+    /// A parameter `[head, width]` with a tensor for each head.
+    private func pieces(_ rule: WeightRule, _ spec: ParameterSpec, _ unused: inout Set<String>) throws -> Tensor {
         var values = Tensor(zeros: spec.shape)
+        for (head, source) in rule.sources(for: spec.shape).enumerated() {
+            guard let name = stored(source) else {
+                throw LensError(.weights, "missing tensor", at: tensors.location, expected: usual(source))
+            }
+            unused.remove(name)
+            let entry = try tensors.requireEntry(name)
+            try values.set(.at(head), to: plain(rule, entry, element(of: entry), shape: Array(spec.shape.dropFirst())))
+        }
+        return values
+    }
+
+    /// Vectors and tables, converted to float32.
+    private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, shape: [Int]) throws -> Tensor {
+        let count = shape.reduce(1, *)
+        // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
+        let isTable = shape.count == 2 && (rule.parameter.contains("embed.") || rule.parameter.hasSuffix(".rel_pos_bias.weight"))
+        let total = rule.outputs.total(for: count)
+        let stored = isTable ? [total / shape[1], shape[1]] : [total]
+        // Or the parameter's own shape; a single number may have axes of one.
+        let isWhole = total == count && (entry.shape == shape || (count == 1 && entry.shape.allSatisfy { $0 == 1 }))
+        guard entry.shape == stored || isWhole else { throw misshapen(entry.name, stored, entry.shape) }
+        var values = Tensor(zeros: shape)
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
             for outputs in rule.outputs.ranges(for: count) {

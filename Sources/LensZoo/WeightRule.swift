@@ -3,7 +3,8 @@
 import LensFiles
 import LensModel
 
-/// One parameter's place in a checkpoint. `{i}` in both names is the layer.
+/// One parameter's place in a checkpoint. `{i}` in both names is the layer; `{h}` in the source is the head, of a parameter
+/// `[head, …]` that has a tensor for each.
 struct WeightRule: Sendable {
     let parameter: String
     let source: String
@@ -142,12 +143,20 @@ struct WeightRule: Sendable {
         return .plain("embed.pos_embed.W_pos", from: source, .span(unused..<unused + table, of: unused + table))
     }
 
+    /// The names of its tensors, where the parameter has this shape: one, or one for each head.
+    func sources(for shape: [Int]) -> [String] {
+        guard source.contains("{h}") else { return [source] }
+        return (0..<(shape.first ?? 0)).map { Self.fill(source, "{h}", $0) }
+    }
+
+    private static func fill(_ text: String, _ place: String, _ number: Int) -> String {
+        text.split(separator: place, omittingEmptySubsequences: false).joined(separator: "\(number)")
+    }
+
     /// The rule for one layer, or itself if it is not per layer.
     func expanded(layers: Int) -> [WeightRule] {
         guard parameter.contains("{i}") else { return [self] }
-        func fill(_ text: String, _ layer: Int) -> String {
-            text.split(separator: "{i}", omittingEmptySubsequences: false).joined(separator: "\(layer)")
-        }
+        func fill(_ text: String, _ layer: Int) -> String { Self.fill(text, "{i}", layer) }
         return (0..<layers).map { layer in
             WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs,
                        change: change, otherSource: otherSource.map { fill($0, layer) })

@@ -20,17 +20,20 @@ extension HookedEncodingDecoding {
     ///   - truncate: whether to cut rows to what the configuration says the model was made for. Relative positions have no end.
     public func toTokens(_ input: some ModelInput, addSpecialTokens: Bool = true,
                          truncate: Bool = false) throws -> (tokens: IntTensor, attentionMask: IntTensor) {
-        var rows: [[Int]]
+        let (tokens, mask) = try padded(rows(input, addSpecialTokens: addSpecialTokens, truncate: truncate))
+        return (tokens, mask)
+    }
+
+    /// Rows of tokens of what the encoder reads, of their own lengths.
+    public func rows(_ input: some ModelInput, addSpecialTokens: Bool = true, truncate: Bool = false) throws -> [[Int]] {
         switch input.modelInput {
         case .texts(let texts):
             var tokenizer = try requiredTokenizer()
             tokenizer.truncation = truncate ? Truncation(maxLength: config.nCtx) : nil
             tokenizer.padding = nil
-            rows = try texts.map { try tokenizer.encoding(text: $0, addSpecialTokens: addSpecialTokens).ids }
-        case .tokens(let given): rows = truncate ? given.map { Array($0.prefix(config.nCtx)) } : given
+            return try texts.map { try tokenizer.encoding(text: $0, addSpecialTokens: addSpecialTokens).ids }
+        case .tokens(let given): return truncate ? given.map { Array($0.prefix(config.nCtx)) } : given
         }
-        let (tokens, mask) = try padded(rows)
-        return (tokens, mask)
     }
 
     /// What the decoder's text begins with.
@@ -102,31 +105,44 @@ extension HookedEncodingDecoding {
     ///
     /// - Parameters:
     ///   - decoderInput: how its text begins; nil: at the start token.
-    ///   - stopAtEOS: end at the tokenizer's end-of-sequence token.
+    ///   - stopAtEOS: end at a token of `eosTokens`.
+    ///   - stopStrings: end after any of these texts.
     /// - Returns: the text written, special tokens left out, with what it was made to begin with.
     public func generate(_ input: String, decoderInput: (any ModelInput)? = nil, maxNewTokens: Int = 10, sampling: Sampling = Sampling(),
-                         stopAtEOS: Bool = true, hooks: [Hook] = []) throws -> String {
-        try generate([input], decoderInput: decoderInput, maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS, hooks: hooks)[0]
+                         stopAtEOS: Bool = true, stopStrings: [String] = [], hooks: [Hook] = []) throws -> String {
+        try generate([input], decoderInput: decoderInput, maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS,
+                     stopStrings: stopStrings, hooks: hooks)[0]
     }
 
     /// What the model writes on reading each text; each row gives what it gives alone.
     public func generate(_ inputs: [String], decoderInput: (any ModelInput)? = nil, maxNewTokens: Int = 10, sampling: Sampling = Sampling(),
-                         stopAtEOS: Bool = true, hooks: [Hook] = []) throws -> [String] {
-        let begun = try decoderRows(decoderInput, batch: inputs.count)
-        let new = try generate(tokens: inputs, decoderTokens: begun, maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS, hooks: hooks)
-        return try zip(begun, new).map { try decoded($0 + $1, skipSpecialTokens: true) }
+                         stopAtEOS: Bool = true, stopStrings: [String] = [], hooks: [Hook] = []) throws -> [String] {
+        try generation(inputs, decoderInput: decoderInput, .init(maxNewTokens: maxNewTokens, sampling: sampling, hooks: hooks),
+                       stopAtEOS: stopAtEOS, stopStrings: stopStrings).texts
     }
 
-    /// What the model writes on reading texts or rows of tokens. - Returns: each row's new tokens, the ending one included.
+    /// What the model writes on reading rows of tokens. - Returns: each row's new tokens, the ending one included.
     /// - Parameter decoderTokens: how each row begins; nil: with the start token.
-    public func generate(tokens input: some ModelInput, decoderTokens: [[Int]]? = nil, maxNewTokens: Int = 10, sampling: Sampling = Sampling(),
-                         stopAtEOS: Bool = true, hooks: [Hook] = [], addSpecialTokens: Bool = true,
-                         onTokens: ([Int?]) throws -> Bool = { _ in true }) throws -> [[Int]] {
-        let read = try toTokens(input, addSpecialTokens: addSpecialTokens)
-        let eos = stopAtEOS ? tokenizer?.eosID : nil
-        var options = GenerationOptions(maxNewTokens: maxNewTokens, sampling: sampling, eosTokens: Set([eos].compactMap(\.self)),
-                                        hooks: scopedHooks + hooks)
+    public func generate(tokens: [[Int]], decoderTokens: [[Int]]? = nil, maxNewTokens: Int = 10, sampling: Sampling = Sampling(),
+                         stopAtEOS: Bool = true, hooks: [Hook] = [], onTokens: ([Int?]) throws -> Bool = { _ in true }) throws -> [[Int]] {
+        var options = self.options(GenerationOptions(maxNewTokens: maxNewTokens, sampling: sampling, hooks: hooks), stopAtEOS)
+        let read = try padded(tokens)
+        options.encoderInput = EncoderInput(read.tokens, attentionMask: read.mask)
+        return try model.generate(decoderTokens ?? decoderRows(nil, batch: tokens.count), options, onTokens: onTokens)
+    }
+
+    /// What the model writes on reading texts or tokens, and everything `options` asks for: text, tokens, logits,
+    /// log-probabilities, captured activations of encoder and decoder, the key-value cache.
+    ///
+    /// - Parameter onText: told each step's new text of each row; false stops.
+    /// - Throws: `LensError(.usage)` for stop strings without a tokenizer, and what `Transformer.generate` throws.
+    public func generation(_ input: some ModelInput, decoderInput: (any ModelInput)? = nil, _ options: GenerationOptions = GenerationOptions(),
+                           stopAtEOS: Bool = true, stopStrings: [String] = [],
+                           onText: ([String]) throws -> Bool = { _ in true }) throws -> TextGeneration {
+        let read = try toTokens(input)
+        var options = options
         options.encoderInput = EncoderInput(read.tokens, attentionMask: read.attentionMask)
-        return try model.generate(decoderTokens ?? decoderRows(nil, batch: read.tokens.shape[0]), options, onTokens: onTokens)
+        return try generation(of: decoderRows(decoderInput, batch: read.tokens.shape[0]), options, stopAtEOS: stopAtEOS,
+                              stopStrings: stopStrings, onText: onText)
     }
 }

@@ -1,5 +1,6 @@
 // What a model of any kind is: a model on tokens, perhaps a tokenizer, and the hooks it carries; the text of its tokens.
 
+import LensAnalysis
 import LensFiles
 import LensHooks
 import LensModel
@@ -7,12 +8,13 @@ import LensTensor
 import LensText
 
 /// A decoder, an encoder or an encoder-decoder, with the hooks it carries.
-public protocol HookedModel {
-    var model: Transformer { get }
+public protocol HookedModel: HasTransformer {
     /// nil for a model without text.
     var tokenizer: Tokenizer? { get }
     /// Hooks every run has, before its own.
     var scopedHooks: [Hook] { get }
+    /// Tokens that end generation: what the model's generation_config.json or config.json says, else the tokenizer's.
+    var eosTokens: Set<Int> { get }
 }
 
 /// A model that carries hooks: each of its runs has them, before those given to the run.
@@ -22,6 +24,7 @@ public struct HookedScopeOf<Base: HookedModel>: HookedModel {
 
     public var model: Transformer { base.model }
     public var tokenizer: Tokenizer? { base.tokenizer }
+    public var eosTokens: Set<Int> { base.eosTokens }
 }
 
 extension HookedModel {

@@ -25,6 +25,7 @@ struct Info: ParsableCommand {
         }
         facts.add(["parameters", grouped(model.model.parameters.count)])
         facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes, f32"])
+        facts.add(["processing", escaped(model.model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
         try say(facts.text + "\n")
         var table = TextTable(["hook site", "shape", "holds"])
@@ -41,12 +42,16 @@ struct Info: ParsableCommand {
             "config": model.config.hookedTransformerConfig, "type": .string(model.config.kind.typeName),
             "parameters": .int(model.model.parameters.count),
             "bytes": .int(model.model.parameters.byteCount),
+            "processing": [
+                "done": .array(model.model.processing.done.map { .string($0.rawValue) }),
+                "skipped": .array(model.model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
+            ],
             "instruction_set": .string(try Kernels.instructionSet()),
             "threads": .int(Kernels.threads),
             "hook_sites": .array(sites(model.config).map { stack, site in
                 ["name": .string(Self.name(stack, site)), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
-                 "axes": .array(site.row.axes.map { .string($0.rawValue) }),
-                 "shape": .array(site.row.axes.map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
+                 "axes": .array(model.config.axes(of: site).map { .string($0.rawValue) }),
+                 "shape": .array(model.config.axes(of: site).map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
             }),
         ]
     }
@@ -64,7 +69,7 @@ struct Info: ParsableCommand {
 
     /// `[batch, pos, head 8, d_head 8]`
     private func shape(_ site: HookSite, _ config: ModelConfig) -> String {
-        let axes = site.row.axes.map { axis in
+        let axes = config.axes(of: site).map { axis in
             axis == .one || axis == .two ? axis.rawValue : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
         }
         return "[\(axes.joined(separator: ", "))]"

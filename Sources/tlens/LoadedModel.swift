@@ -22,13 +22,14 @@ enum LoadedModel {
 extension ModelOptions {
     /// Loads a model of any kind, having set the threads.
     func open(_ output: OutputOptions) throws -> LoadedModel {
-        let path = try ModelLocator.folder(of: model), kind = try ModelFolder(path: path).config.kind
+        let progress = Progress(output)
+        let path = try localFolder(of: model, progress), kind = try ModelFolder(path: path, options: loadOptions).config.kind
         if kind == .decoder { return .decoder(try load(output)) }
         if let threads { Kernels.threads = threads }
-        let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return kind == .encoder ? .encoder(try HookedEncoder(folder: path)) : .encoderDecoder(try HookedEncoderDecoder(folder: path))
+        return kind == .encoder ? .encoder(try HookedEncoder(folder: path, options: loadOptions))
+            : .encoderDecoder(try HookedEncoderDecoder(folder: path, options: loadOptions))
     }
 }
 

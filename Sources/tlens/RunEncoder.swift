@@ -5,13 +5,13 @@ import TransformerLens
 
 extension Run {
     /// One pass of an encoder.
-    func run(_ model: HookedEncoder) throws {
+    func run(_ model: HookedEncoder, _ edits: [Edit]) throws {
         try refusePadding()
         let batch = try model.toTokens(input.given(), addSpecialTokens: input.addsSpecialTokens, truncate: false)
-        let result = try model.run(batch, .init(cache: .names(filters)))
+        let result = try model.run(batch, .init(hooks: editing.hooks(edits, model), cache: .names(filters)))
         if let out { try saveRun(tokens: batch.tokens, logits: result.logits, cache: result.cache, to: out) }
         let reports = try batch.tokens.rows.indices.map { try EncoderReport(batch, row: $0, result.logits, top: top, model) }
-        if output.json { return try printJSON(json(reports.map(\.json), result.cache)) }
+        if output.json { return try printJSON(json(reports.map(\.json), result.cache, edits)) }
         for (index, report) in reports.enumerated() {
             if index > 0 { try say("") }
             if reports.count > 1 { try say("row \(index): \(report.tokens.count) tokens") }
@@ -21,26 +21,25 @@ extension Run {
     }
 
     /// One pass of an encoder-decoder.
-    func run(_ model: HookedEncoderDecoder) throws {
+    func run(_ model: HookedEncoderDecoder, _ edits: [Edit]) throws {
         try refusePadding()
-        let read = try model.toTokens(input.given(), addSpecialTokens: input.addsSpecialTokens)
-        let rows = try decoder.rows(model, count: read.tokens.shape[0])
-        var run = Transformer.Options(cache: .names(filters))
+        let given = try model.rows(input.given(), addSpecialTokens: input.addsSpecialTokens)
+        let rows = try decoder.rows(model, count: given.count)
+        var run = Transformer.Options(hooks: try editing.hooks(edits, model), cache: .names(filters))
         if rows.contains(where: { $0.count > 1 }) {
             run.returnType = .both
             run.lossPerToken = true
         }
-        let given = zip(read.tokens.rows, read.attentionMask.rows).map { tokens, mask in zip(tokens, mask).filter { $1 == 1 }.map(\.0) }
         let result = try model.run(given, decoderInput: rows, run)
         guard let logits = result.logits else { return }
-        if let out { try saveRun(tokens: read.tokens, decoderTokens: model.padded(rows).tokens, logits: logits, cache: result.cache, to: out) }
+        if let out { try saveRun(tokens: model.padded(given).tokens, decoderTokens: model.padded(rows).tokens, logits: logits, cache: result.cache, to: out) }
         let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, .right, top: top, model) }
         let jsons = zip(reports, given).map { report, tokens -> JSON in
             guard case .object(var fields) = report.json else { return report.json }
             fields["encoder_tokens"] = .array(tokens.map(JSON.int))
             return .object(fields)
         }
-        try output.json ? printJSON(json(jsons, result.cache)) : printText(reports, result.cache)
+        try output.json ? printJSON(json(jsons, result.cache, edits)) : printText(reports, result.cache)
     }
 
     /// Rows are filled up on the right, as these models were trained.

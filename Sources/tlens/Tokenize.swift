@@ -55,9 +55,12 @@ struct Tokenize: ParsableCommand {
 
     /// The tokenizer, and the family's rule for the beginning-of-sequence token if a configuration tells the family.
     private func load() throws -> (Tokenizer, Bool?, ModelConfig.Kind) {
+        if model.hasSuffix(".gguf"), !isFolder(model) {
+            return (try Tokenizer(file: model), try? ModelFolder(path: model).config.defaultPrependBOS, .decoder)
+        }
         if fileExists(model), !isFolder(model) { return (try Tokenizer(file: model), nil, .decoder) }
         if isFolder(model), !fileExists("\(model)/config.json") { return (try Tokenizer(folder: model), nil, .decoder) }
-        let folder = try ModelLocator.folder(of: model)
+        let folder = try localFolder(of: model, Progress(output))
         let config = try ModelFolder(path: folder).config
         return (try Tokenizer(folder: folder), config.defaultPrependBOS, config.kind)
     }

@@ -8,13 +8,14 @@ import TransformerLens
 @Suite struct OneNumberTests {
     /// Models, with the lengths of the rows that share a batch.
     static let short = LawModels.names.map { ($0, [7, 1, 4, 9]) }
+    static let stretched = LawModels.lengthDependent.map { ($0, [13, 1, 4, 9]) }
     static let long = LawModels.long.map { ($0, [130, 64, 65, 3, 200]) }
 
     private func everything(_ model: Transformer) -> ActivationFilter { .names(model.config.hookNames) }
 
     /// The part of an activation that belongs to one row's positions `real`.
-    private func part(_ activation: Tensor, _ name: String, row: Int, _ real: Range<Int>) throws -> Tensor {
-        let axes = try #require(HookPoint(name: name)).site.row.axes
+    private func part(_ config: ModelConfig, _ activation: Tensor, _ name: String, row: Int, _ real: Range<Int>) throws -> Tensor {
+        let axes = try config.axes(of: #require(HookPoint(name: name)).site)
         return try activation.view(axes.map { axis in
             switch axis {
             case .batch: .at(row)
@@ -24,7 +25,7 @@ import TransformerLens
         })
     }
 
-    @Test(arguments: short + long, [PaddingSide.left, .right])
+    @Test(arguments: short + long + stretched, [PaddingSide.left, .right])
     func aRowAloneAndInABatch(_ model: (name: String, lengths: [Int]), _ side: PaddingSide) throws {
         let lengths = model.lengths, transformer = try LawModels.named(model.name)
         let rows = try lengths.enumerated().map { try LawModels.tokens(transformer, batch: 1, pos: $1, seed: UInt64($0)).row(0) }
@@ -43,7 +44,7 @@ import TransformerLens
             let real = side == .left ? longest - row.count..<longest : 0..<row.count
             expectSameBits(try together.logits?.at(.at(index), .range(real)), try alone.logits?.at(.at(0)), "row \(index): logits")
             for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(together.cache[name], name, row: index, real), try activation.at(0), "row \(index): \(name)")
+                expectSameBits(try part(transformer.config, together.cache[name], name, row: index, real), try activation.at(0), "row \(index): \(name)")
             }
         }
     }
@@ -58,7 +59,7 @@ import TransformerLens
             let mask = try IntTensor(rows: [[0, 0, 1, 1, 1, 1, 1, 0, 0, 0]])
             let padded = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
             for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(padded.cache[name], name, row: 0, 2..<7), try activation.at(0), "filled with \(filler): \(name)")
+                expectSameBits(try part(model.config, padded.cache[name], name, row: 0, 2..<7), try activation.at(0), "filled with \(filler): \(name)")
             }
         }
     }
@@ -71,7 +72,7 @@ import TransformerLens
         for length in Set([1, 2, 3, 5, 8, 13, 63, 64, 65, 127, 128, 129]) where length <= pos {
             let alone = try model.run(.tokens(IntTensor(rows: [Array(tokens.row(0)[..<length])])), .init(cache: .all))
             for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(whole.cache[name], name, row: 0, 0..<length), try activation.at(0), "\(length) tokens: \(name)")
+                expectSameBits(try part(model.config, whole.cache[name], name, row: 0, 0..<length), try activation.at(0), "\(length) tokens: \(name)")
             }
         }
     }
@@ -94,7 +95,7 @@ import TransformerLens
                     let piece = try IntTensor(rows: tokens.rows.map { Array($0[start..<end]) })
                     let real = try IntTensor(rows: mask.rows.map { Array($0[start..<end]) })
                     let part = try transformer.run(.tokens(piece), .init(cache: everything(transformer), attentionMask: real), keyValues: &keyValues)
-                    try expectSame(part, whole, start..<end, padding: [0, padding], "chunks \(chunks), padding \(padding), positions \(start)..<\(end)")
+                    try expectSame(transformer.config, part, whole, start..<end, padding: [0, padding], "chunks \(chunks), padding \(padding), positions \(start)..<\(end)")
                     start = end
                     turn += 1
                 }
@@ -104,13 +105,13 @@ import TransformerLens
     }
 
     /// A pass over `new` positions against one over all: at real positions, row by row.
-    private func expectSame(_ piece: Transformer.Output, _ whole: Transformer.Output, _ new: Range<Int>, padding: [Int], _ what: String) throws {
+    private func expectSame(_ config: ModelConfig, _ piece: Transformer.Output, _ whole: Transformer.Output, _ new: Range<Int>, padding: [Int], _ what: String) throws {
         for (row, pad) in padding.enumerated() where pad < new.upperBound {
             let real = max(pad, new.lowerBound)..<new.upperBound
             let local = real.lowerBound - new.lowerBound..<new.count
             expectSameBits(try piece.logits?.at(.at(row), .range(local)), try whole.logits?.at(.at(row), .range(real)), "\(what), row \(row): logits")
             for (name, activation) in whole.cache.entries {
-                let axes = try #require(HookPoint(name: name)).site.row.axes
+                let axes = try config.axes(of: #require(HookPoint(name: name)).site)
                 func view(_ tensor: Tensor, _ positions: Range<Int>) throws -> Tensor {
                     try tensor.view(axes.map { axis in
                         switch axis {

@@ -64,8 +64,14 @@ extension ModelConfig {
         }
     }
 
-    /// The norm of what attention and MLP read; nil where blocks normalise sums.
-    var inputNorm: Norm? { postNorm ? nil : norm }
+    /// Whether blocks normalise the sum of the residual stream and what was written, not what is read.
+    var postNorm: Bool { norm != nil && normPlacement == .onSum }
+
+    /// Why no step of weight processing is exact; nil if some may be.
+    var processingObstacle: String? {
+        if kind != .decoder { return "TransformerLens keeps the weights of encoders as they are" }
+        return normPlacement == .onInput ? nil : "its norms do not stand before what reads the residual stream"
+    }
 
     /// Whether the output becomes logits.
     public var unembeds: Bool { encoderParts == nil || encoderParts?.mlmHead != nil }
@@ -99,7 +105,6 @@ extension ModelConfig {
             fields += [("n_encoder_layers", .int(encoder.nLayers)), ("decoder_start_token_id", .int(encoder.startToken)),
                        ("tie_word_embeddings", .bool(tiesEmbeddings))]
         }
-        if postNorm { fields.append(("post_norm", true)) }
         if let dEmbed { fields.append(("d_embed", .int(dEmbed))) }
         guard let encoderParts else { return fields }
         return fields + [("token_types", encoderParts.tokenTypes.map(JSON.int) ?? .null), ("mlm_head", .bool(encoderParts.mlmHead != nil)),
@@ -140,8 +145,8 @@ extension ModelConfig {
         if case .relative(let positions) = position {
             try positions.validate(bidirectional: attention.direction == .bidirectional || encoder != nil)
         }
-        if postNorm, mlp == nil || norm == nil || parallelAttnMLP || outputNorm != nil {
-            try refuse("norms of sums need an MLP behind attention, and no other norms", at: "post_norm")
+        if normPlacement == .onSum, mlp == nil || norm == nil || parallelAttnMLP || outputNorm != nil {
+            try refuse("norms of sums need an MLP behind attention, and no other norms", at: "norm_placement")
         }
         if let encoder, !(0...Self.mostLayers).contains(encoder.nLayers) {
             throw LensError(.config, "impossible size", at: "encoder layers", expected: "0...\(Self.mostLayers)", found: "\(encoder.nLayers)")
@@ -149,7 +154,7 @@ extension ModelConfig {
         if let encoder, !(0..<dVocab).contains(encoder.startToken) {
             throw LensError(.config, "impossible start token", at: "decoder_start_token_id", expected: "0..<\(dVocab)", found: "\(encoder.startToken)")
         }
-        if encoder != nil, postNorm || parallelAttnMLP || outputNorm != nil || mlp == nil || nKeyValueHeads != nil || encoderParts != nil {
+        if encoder != nil, normPlacement != .onInput || parallelAttnMLP || outputNorm != nil || mlp == nil || nKeyValueHeads != nil || encoderParts != nil {
             try refuse("an encoder-decoder's blocks are pre-norm, ungrouped, with an MLP behind attention", at: "encoder")
         }
         if let dEmbed, !(1...(1 << 30)).contains(dEmbed) {

@@ -17,6 +17,8 @@ final class ForwardPass {
     /// Positions before them.
     let offset: Int
     let step: Int
+    /// Where the prompt ends.
+    let promptLength: Int
     /// Left padding of each row.
     let padding: [Int]
     /// Whether each position, cached ones included, is a real token: `[batch][offset + pos]`.
@@ -38,21 +40,24 @@ final class ForwardPass {
     /// - Parameters:
     ///   - stack: which of the model's stacks of blocks to run.
     ///   - newMask: whether each new position is a real token: `[batch][pos]`.
+    ///   - isWhole: whether every layer runs.
     ///   - keyValues: what came before; moved into the pass, so that pages nobody else holds are written in place.
     ///   - keepsKeyValues: whether the cache outlives the pass; else each layer's pages are let go after it.
-    init(_ model: Transformer, stack: HookStack = .blocks, plan: HookPlan, newMask: [[Bool]], taking keyValues: inout KeyValueCache, keepsKeyValues: Bool,
-         positionSlice: TensorIndex) throws {
+    init(_ model: Transformer, stack: HookStack = .blocks, plan: HookPlan, _ input: Transformer.Input, newMask: [[Bool]], isWhole: Bool,
+         taking keyValues: inout KeyValueCache, keepsKeyValues: Bool, _ options: Transformer.Options) throws {
         let encoder = stack == .encoder ? model.encoder : nil
         config = encoder?.config ?? model.config
         weights = encoder?.weights ?? model.weights
         self.plan = plan.on(stack)
-        self.positionSlice = positionSlice
+        positionSlice = options.posSlice
         self.keepsKeyValues = keepsKeyValues
         batch = newMask.count
         pos = newMask.first?.count ?? 0
         offset = keyValues.count
-        step = keyValues.passes
-        try keyValues.extend(by: newMask)
+        step = options.step ?? keyValues.passes
+        promptLength = options.promptLength ?? offset + pos
+        keyValues.identity = model.identity
+        try keyValues.extend(by: newMask, tokens: input.tokens, areTokensOwn: input.tokens != nil && isWhole && !plan.hasEdits)
         let real = keyValues.isReal, padding = keyValues.padding
         isReal = real
         self.padding = padding
@@ -79,11 +84,14 @@ final class ForwardPass {
     private func rotaryTable(local: Bool) -> Result<(table: RotaryTable, rows: [Int]), Error>? {
         guard case .rotary(let rotary) = config.position else { return nil }
         let own = local ? config.attention.localRotary ?? rotary : rotary
-        return Result { try own.table(for: positionIDs) }
+        let width = max(1, pos)
+        let lengths = (0..<batch).map { row in (positionIDs[row * width..<(row + 1) * width].max() ?? 0) + 1 }
+        return Result { try own.table(for: positionIDs, lengths: lengths) }
     }
 
     /// The angles of a layer and each position's row of them; nil where nothing turns.
     func rotary(in layer: Int) throws -> (table: RotaryTable, rows: [Int])? {
+        guard config.attention.rotates(layer) else { return nil }
         let isLocal = config.attention.localRotary != nil && config.attention.window?.size(in: layer) != nil
         return try (isLocal ? localRotary : rotary)?.get()
     }
@@ -91,7 +99,8 @@ final class ForwardPass {
     /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
     func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
         guard plan.touches(site, layer) else { return }
-        let context = HookContext(point: HookPoint(site, stack: plan.stack, layer: layer), positions: offset..<offset + pos, step: step, isReal: isReal)
+        let context = HookContext(point: HookPoint(site, stack: plan.stack, layer: layer), positions: offset..<offset + pos, step: step,
+                                  isReal: isReal, promptLength: promptLength)
         try plan.fire(context, &tensor) { point, tensor in
             cache.store(point.name, try sliced(tensor, point.site))
         }
@@ -114,7 +123,25 @@ final class ForwardPass {
         if plan.stack == .decoder { return try tokenEmbeddings(tokens) }
         if plan.touches(.tokens) { try fireTokens(&tokens) }
         if let parts = config.encoderParts { return try summedEmbedding(tokens, parts) }
-        var embedded = try normLayer(config.embedNorm, weights.embedNorm, tokenEmbeddings(tokens), .embedScale, .embedNormalized, nil)
+        return try addingPositions(embedded(tokens))
+    }
+
+    /// Embeddings in place of tokens', and tokens after them, to the first residual stream.
+    func embed(_ given: Tensor, then tokens: IntTensor?) throws -> Tensor {
+        guard let tokens, tokens.shape[1] > 0 else { return try addingPositions(given) }
+        var all = Tensor(zeros: [batch, pos, config.dModel])
+        all[.all, .upTo(given.shape[1])] = given
+        all[.all, .from(given.shape[1])] = try embedded(tokens)
+        return try addingPositions(all)
+    }
+
+    /// The embeddings of tokens.
+    private func embedded(_ tokens: IntTensor) throws -> Tensor {
+        try normLayer(config.embedNorm, weights.embedNorm, tokenEmbeddings(tokens), .embedScale, .embedNormalized, nil)
+    }
+
+    private func addingPositions(_ embeddings: Tensor) throws -> Tensor {
+        var embedded = embeddings
         try fire(.embed, nil, &embedded)
         guard var positions = try positionEmbeddings() else { return embedded }
         try fire(.posEmbed, nil, &positions)
@@ -191,11 +218,9 @@ final class ForwardPass {
 
     /// Logits: `[batch, pos, d_vocab_out]`.
     func unembed(_ normalized: Tensor) throws -> Tensor {
-        guard let wU = weights.wU else { throw LensError(.usage, "this model has no head that makes logits") }
         var input = config.unembedScale == 1 ? normalized : try normalized.scaled(by: Float(config.unembedScale))
         try fire(.unembedIn, nil, &input)
-        if let projection = weights.unembedProjection { input = try projection.product(input).out }
-        var logits = try wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
+        var logits = try weights.logits(ofScaled: input)
         try fire(.unembedOut, nil, &logits)
         return try config.outputSoftcap.map { try logits.softcapped(Float($0)) } ?? logits
     }

@@ -17,15 +17,23 @@ extension ForwardPass {
             : normLayer(config.inputNorm, block.ln3, input, .ln3Scale, .ln3Normalized, layer)
         var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
         try fire(.mlpPost, layer, &post)
-        let edits = plan.edits(.mlpOut, layer) || config.outputNorm != nil, touches = plan.touches(.mlpOut, layer)
+        let edits = plan.edits(.mlpOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.mlpOut, layer)
         let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
         var written = try weights.wOut.product(post, epilogue: epilogue)
+        if config.normPlacement == .onOutput {
+            written.out = try normLayer(config.norm, block.ln2, written.out, .ln2Scale, .ln2Normalized, layer)
+        }
         written.out = try normLayer(config.outputNorm, block.ln2Post, written.out, .ln2PostScale, .ln2PostNormalized, layer)
         return try addOut(.mlpOut, layer, written, residual)
     }
 
     /// `activation(x·W_in + b_in)`: `[batch, pos, d_mlp]`.
     private func plain(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ x: Tensor) throws -> Tensor {
+        if let xielu = weights.xielu {
+            var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
+            try fire(.mlpPre, layer, &pre)
+            return try pre.applying(xielu)
+        }
         if plan.edits(.mlpPre, layer) {
             var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
             try fire(.mlpPre, layer, &pre)

@@ -38,6 +38,11 @@ struct LayerWeights: Sendable {
 struct NormWeights: Sendable {
     let w: Tensor?, b: Tensor?
 
+    init(w: Tensor?, b: Tensor?) {
+        self.w = w
+        self.b = b
+    }
+
     init(_ parameters: Parameters, _ prefix: String) {
         w = parameters.tensor("\(prefix).w")
         b = parameters.tensor("\(prefix).b")
@@ -47,6 +52,8 @@ struct NormWeights: Sendable {
 struct MLPWeights: Sendable {
     let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
     let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
+    /// The layer's own activation function, where it has learned one.
+    var xielu: XIELU?
 }
 
 /// All weights of a stack of blocks, with what comes before and after it.
@@ -91,6 +98,18 @@ struct Weights: Sendable {
         bU = parameters.tensor("unembed.b_U")
     }
 
+    /// Logits of what the unembedding is given: `[…, d_model]` to `[…, d_vocab_out]`.
+    /// - Throws: `LensError(.usage)` for a model that makes none.
+    func logits(ofScaled input: Tensor) throws -> Tensor {
+        guard let wU else { throw LensError(.usage, "this model has no head that makes logits") }
+        return try wU.product(unembedProjection?.product(input).out ?? input, epilogue: Epilogue(bias: bU)).out
+    }
+
+    /// The same, scaled first as the configuration says.
+    func logits(of input: Tensor, _ config: ModelConfig) throws -> Tensor {
+        try logits(ofScaled: config.unembedScale == 1 ? input : input.scaled(by: Float(config.unembedScale)))
+    }
+
     private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String,
                               _ relative: RelativeBias?) throws -> BlockWeights {
         /// Biases of heads are kept `[head, d_head]` and added as one row.
@@ -101,7 +120,8 @@ struct Weights: Sendable {
         let mlp = try config.mlp.map { mlp in
             MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
-                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"))
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"),
+                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil)
         }
         let cross = try config.encoder.map { _ in
             CrossWeights(wQ: try parameters.matrix("\(prefix).cross_attn.W_Q"), wK: try parameters.matrix("\(prefix).cross_attn.W_K"),

@@ -56,7 +56,7 @@ extension Architecture {
                                  dVocab: try reader.int("vocab_size", default: 30522), norm: norm, mlp: mlp, position: .learned,
                                  attention: attention)
         config.finalNorm = nil
-        config.postNorm = true
+        config.normPlacement = .onSum
         config.embedNorm = norm
         let names = reader.architectures
         var parts = ModelConfig.EncoderParts(tokenTypes: try reader.int("type_vocab_size", default: 2))

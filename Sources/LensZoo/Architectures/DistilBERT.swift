@@ -24,7 +24,7 @@ extension Architecture {
                                      dVocab: try reader.int("vocab_size", default: 30522), norm: norm, mlp: mlp, position: .learned,
                                      attention: attention)
             config.finalNorm = nil
-            config.postNorm = true
+            config.normPlacement = .onSum
             config.embedNorm = norm
             config.encoderParts = ModelConfig.EncoderParts(mlmHead: reader.architectures.contains("DistilBertModel") ? nil : config.defaultMLMHead)
             config.tiesEmbeddings = try reader.bool("tie_word_embeddings", default: true) && config.unembeds

@@ -25,7 +25,7 @@ extension Architecture {
                                      nCtx: try reader.int("max_position_embeddings", default: 2048), nHeads: heads, dHead: dModel / heads,
                                      dVocab: try reader.int("vocab_size", default: 50272), norm: norm, mlp: mlp, position: .learned,
                                      attention: .init(scale: Double(dModel / heads).squareRoot()))
-            config.postNorm = isPostNorm
+            if isPostNorm { config.normPlacement = .onSum }
             if lacksFinalNorm { config.finalNorm = nil }
             if dEmbed != dModel { config.dEmbed = dEmbed }
             config.attention.hasBiases = try reader.bool("enable_bias", default: true)

@@ -23,7 +23,7 @@ extension Architecture {
                                      mlp: .init(width: 4 &* dModel, activation: activation), position: .learned,
                                      attention: .init(scale: Double(dModel / heads).squareRoot()))
             config.finalNorm = nil
-            config.postNorm = true
+            config.normPlacement = .onSum
             config.tiesEmbeddings = try reader.bool("tie_word_embeddings", default: true)
             return config
         },

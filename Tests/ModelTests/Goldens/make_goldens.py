@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar as disable_progress_bars
 
-from goldenmaker import behaviours, hf_models, native, stories
+from goldenmaker import behaviours, dense, hf_models, native, stories
 from goldenmaker.recorder import Golden
 from goldenmaker.tl_models import to_tl
 
@@ -77,6 +77,8 @@ def main():
     for spec in hf_models.SPECS:
         if not chosen or spec.name in chosen:
             print(make_hugging_face(spec, ROOT), flush=True)
+    for line in dense.make_all(ROOT, versions(), chosen, describe):
+        print(line, flush=True)
     for seed, (name, fields) in enumerate(native.NATIVE.items()):
         if not chosen or name in chosen:
             logits = native.make(name, fields, ROOT, versions(), 50 + seed)
