@@ -27,7 +27,7 @@ import Darwin
         (["run", "M", "--prompt", "a", "--padding-side", "up"], "right or left, not 'up'"),
         (["run", "M", "--prompt", "a", "--threads", "0"], "--threads takes a number from 1"),
         (["run", "M", "--prompt", "a", "--threads", "many"], "--threads"),
-        (["run", "M", "--prompt", "a", "--dtype", "q2"], "--dtype takes f32, not 'q2'"),
+        (["run", "M", "--prompt", "a", "--dtype", "q2"], "--dtype takes f32, bf16, f16, q8_0, q4_0, not 'q2'"),
         (["run", "M", "--prompt", "a", "--processing", "some"], "--processing takes default or none, not 'some'"),
         (["run", "M", "--prompt", "a", "--no-bos", "--prepend-bos"], "exclude each other"),
         (["run", "M", "--prompt", "a", "--frob"], "Unknown option '--frob'"),
