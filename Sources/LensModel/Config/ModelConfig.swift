@@ -218,17 +218,11 @@ public struct ModelConfig: Sendable, Hashable {
     /// Every point where a hook can be, in firing order.
     public var hookPoints: [HookPoint] { HookPoint.all(nLayers: nLayers, traits: traits) }
 
-    /// The norm of what attention and MLP read; nil where they read the residual stream as it is.
-    public var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
-
-    /// The norm of what attention and MLP write, and the names of the two in a block; nil for none.
-    public var writtenNorm: (norm: Norm, attention: String, mlp: String)? {
-        if let norm, normPlacement == .onOutput { return (norm, "ln1", "ln2") }
-        return outputNorm.map { ($0, "ln1_post", "ln2_post") }
-    }
+    /// The norm of what attention and MLP read.
+    package var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
 
     /// Whether something comes between the product that attention or the MLP ends with and the residual stream.
-    var changesWhatIsWritten: Bool { writtenNorm != nil || residualScale != 1 }
+    var changesWhatIsWritten: Bool { outputNorm != nil || (norm != nil && normPlacement == .onOutput) || residualScale != 1 }
 
     /// The axes of a site's activations in this model, outermost first.
     public func axes(of site: HookSite) -> [HookAxis] { site.axes(with: traits) }

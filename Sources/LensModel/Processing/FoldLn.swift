@@ -9,7 +9,17 @@
 /// Folds norms into what reads them.
 struct FoldLn: ProcessingStep {
     func obstacle(_ weights: WorkingWeights) throws -> String? {
-        weights.config.normPlacement == .onInput ? nil : "the blocks' norms stand on what they write, not before what they read"
+        let config = weights.config
+        if config.norm != nil, config.normPlacement == .onOutput { return "the norms come after what they would be folded into" }
+        if weights.has("pos_embed.W_pos"), config.position != .learned { return "positions come between the norms and what reads them" }
+        guard config.norm?.kind == .layer, config.norm?.hasWeights == true else { return nil }
+        for block in (0..<config.nLayers).map({ "blocks.\($0)" }) {
+            for (norm, readers) in weights.readers(block: block) where try !weights.isZero("\(norm).b") {
+                // A dense MLP's gate gets a bias (`prepare`).
+                if readers.contains(where: { $0.bias == nil && $0.name != "\(block).mlp.W_gate" }) { return "a norm's bias has nowhere to go" }
+            }
+        }
+        return nil
     }
 
     func prepare(_ weights: WorkingWeights) throws {
@@ -24,13 +34,13 @@ struct FoldLn: ProcessingStep {
     func rewrite(block: String, _ weights: WorkingWeights) throws {
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
-        for (prefix, readers) in weights.config.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
+        for (prefix, readers) in weights.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
-        // What is unembedded may be multiplied by a factor first, the norm's bias with it.
-        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights, factor: weights.config.unembedScale)
+        let unembedding = StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U", inputScale: weights.config.unembedScale)
+        try fold("ln_final", norm, into: [unembedding], weights)
     }
 
     func conclude(_ config: inout ModelConfig) {
@@ -46,12 +56,12 @@ struct FoldLn: ProcessingStep {
         try weights.edit(bias) { $0.clear() }
     }
 
-    private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights, factor: Double = 1) throws {
+    private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights) throws {
         let scale = try weights.read("\(prefix).w").values
-        let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values.map { $0 * factor } : []
+        let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
         for reader in readers {
             if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
-                try weights.addToBias(bias, weights.read(reader.name).product(of: shift, along: reader.axis))
+                try weights.addToBias(bias, weights.read(reader.name).product(of: shift.map { $0 * reader.inputScale }, along: reader.axis))
             }
             try weights.edit(reader.name) { weight in
                 weight.scale(reader.axis, by: scale)
