@@ -2,6 +2,7 @@
 // time.
 
 import LensFiles
+import LensTensor
 
 extension Transformer {
     /// The model with its weights rewritten; this one stays as it is.
@@ -13,13 +14,15 @@ extension Transformer {
     }
 
     /// As `processWeights`; weights that nobody else holds are let go one by one as they are rewritten.
-    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing) throws -> Transformer {
+    /// - Parameter format: what all weights are kept in afterwards; nil: float32 where they are rewritten, else as they were.
+    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing, keeping format: WeightFormat? = nil) throws -> Transformer {
         let config = model.config
         var record = model.processing
-        let weights = WorkingWeights(model.parameters, config)
+        let weights = WorkingWeights(model.parameters, config, keeping: format ?? .float32)
         _ = consume model
         let steps = try exactSteps(processing, weights, &record)
-        guard !steps.isEmpty else { return try Transformer(config: config, parameters: weights.finish(), processing: record) }
+        func kept(_ parameters: Parameters) throws -> Parameters { try format.map { try parameters.keeping($0) } ?? parameters }
+        guard !steps.isEmpty else { return try Transformer(config: config, parameters: kept(weights.finish()), processing: record) }
 
         for step in steps { try step.implementation.prepare(weights) }
         try weights.adoptConfig()
@@ -33,7 +36,7 @@ extension Transformer {
         for step in steps { step.implementation.conclude(&weights.config) }
         try weights.adoptConfig()
         record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
-        return try Transformer(config: weights.config, parameters: weights.finish(), processing: record)
+        return try Transformer(config: weights.config, parameters: kept(weights.finish()), processing: record)
     }
 
     /// The steps wanted that are exact for the model.
