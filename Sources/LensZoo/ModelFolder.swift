@@ -29,8 +29,8 @@ public struct ModelFolder: Sendable {
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
         adapter = options.adapter
-        if path.hasSuffix(".gguf"), !isFolder(path) {
-            let model = try GGUFModel(path: path)
+        if options.config == nil, let file = try Self.ggufFile(path) {
+            let model = try GGUFModel(path: file)
             (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
         } else {
             let place = try options.config ?? Self.configPath(for: path)
@@ -100,7 +100,8 @@ public struct ModelFolder: Sendable {
     private static let configNames = ["config.json", "tl_config.json"]
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz", "model.gguf"]
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz",
+                                      "model.gguf"]
 
     /// Endings of files that are a model, or its weights.
     private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
@@ -108,8 +109,22 @@ public struct ModelFolder: Sendable {
     /// Whether a file's name is that of a model or of weights.
     static func isModelFile(_ path: String) -> Bool { fileEndings.contains(where: path.hasSuffix) }
 
-    /// Whether a folder has a configuration.
-    static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+    /// Whether a folder holds a model: a configuration, or a GGUF file.
+    static func isModel(_ folder: String) -> Bool { hasConfig(folder) || fileNames(in: folder).contains { $0.hasSuffix(".gguf") } }
+
+    private static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+
+    /// The GGUF file that `path` is, or that is alone in a folder without a configuration; nil if it is something else.
+    /// - Throws: `LensError(.file)` for a folder with several.
+    public static func ggufFile(_ path: String) throws -> String? {
+        guard isFolder(path) else { return path.hasSuffix(".gguf") ? path : nil }
+        if hasConfig(path) { return nil }
+        let files = fileNames(in: path).filter { $0.hasSuffix(".gguf") }.sorted()
+        guard files.count < 2 else {
+            throw LensError(.file, "several models in one folder", at: path, found: files.prefix(20).joined(separator: ", "), advice: "name the file")
+        }
+        return files.first.map { "\(path)/\($0)" }
+    }
 
     private static func configPath(for path: String) throws -> String {
         let folder: String

@@ -35,6 +35,8 @@ extension Transformer {
         try weights.close()
         for step in steps { step.implementation.conclude(&weights.config) }
         try weights.adoptConfig()
+        // Unpacked weights are larger than what a run's buffers are kept for.
+        BufferPool.shared.empty()
         record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
         return try Transformer(config: weights.config, parameters: kept(weights.finish()), processing: record)
     }
