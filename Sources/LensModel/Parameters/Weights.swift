@@ -62,7 +62,7 @@ struct Weights: Sendable {
     let wE: EmbeddingTable?
     let embedNorm: NormWeights
     let wPos: EmbeddingTable?
-    let wTokenType: Tensor?
+    let wTokenType: EmbeddingTable?
     /// From the width of the embeddings to the model's, and back.
     let embedProjection: PackedMatrix?, unembedProjection: PackedMatrix?
     let blocks: [BlockWeights]
@@ -78,7 +78,7 @@ struct Weights: Sendable {
         wE = parameters.table(config.tokenEmbeddingName)
         embedNorm = NormWeights(parameters, "embed.ln")
         wPos = parameters.table("\(config.embeddingPrefix)pos_embed.W_pos")
-        wTokenType = parameters.tensor("embed.token_type_embed.W_token_type")
+        wTokenType = parameters.table("embed.token_type_embed.W_token_type")
         embedProjection = try config.dEmbed.map { _ in try parameters.matrix("embed.W_proj") }
         unembedProjection = try config.dEmbed.map { _ in try parameters.matrix("unembed.W_proj") }
         var relative: RelativeBias?
