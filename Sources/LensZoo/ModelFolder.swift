@@ -18,6 +18,7 @@ public struct ModelFolder: Sendable {
     private let storedConfig: ModelConfig
     private let gguf: GGUFModel?
     private let adapter: String?
+    private let dtype: WeightFormat?
 
     /// Reads the configuration.
     ///
@@ -28,8 +29,8 @@ public struct ModelFolder: Sendable {
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
         adapter = options.adapter
-        if path.hasSuffix(".gguf"), !isFolder(path) {
-            let model = try GGUFModel(path: path)
+        if options.config == nil, let file = try Self.ggufFile(path) {
+            let model = try GGUFModel(path: file)
             (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
         } else {
             let place = try options.config ?? Self.configPath(for: path)
@@ -46,6 +47,7 @@ public struct ModelFolder: Sendable {
             }
         }
         config = try storedConfig.loaded(with: options, at: path)
+        dtype = options.dtype
     }
 
     /// Loads the weights.
@@ -53,13 +55,16 @@ public struct ModelFolder: Sendable {
     public func load() throws -> Transformer {
         guard let architecture else {
             try refuseAdapter("a model under TransformerLens' names")
-            return try Transformer(config: config, savedParameters: Self.openWeights(path), stored: storedConfig)
+            return try Transformer(config: config, savedParameters: openWeights(), stored: storedConfig, keeping: dtype ?? .float32)
         }
         if gguf != nil { try refuseAdapter("a GGUF file") }
-        let tensors = try gguf?.tensors ?? adapted(Self.openWeights(path), architecture)
-        let config = architecture.settled(config, tensors), storedConfig = architecture.settled(storedConfig, tensors)
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors,
-                                  changeRule: gguf == nil ? { $0 } : \.inGGUF)
+        let stored = try openWeights()
+        // A file written by `tlens quantize` has every matrix the way round that its blocks need.
+        let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
+        let config = architecture.settled(config, stored), storedConfig = architecture.settled(storedConfig, stored)
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype,
+                                  tensors: gguf == nil ? try adapted(stored, architecture) : stored,
+                                  changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
     }
 
@@ -96,7 +101,8 @@ public struct ModelFolder: Sendable {
     private static let configNames = ["config.json", "tl_config.json"]
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz"]
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz",
+                                      "model.gguf"]
 
     /// Endings of files that are a model, or its weights.
     private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
@@ -104,8 +110,22 @@ public struct ModelFolder: Sendable {
     /// Whether a file's name is that of a model or of weights.
     static func isModelFile(_ path: String) -> Bool { fileEndings.contains(where: path.hasSuffix) }
 
-    /// Whether a folder has a configuration.
-    static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+    /// Whether a folder holds a model: a configuration, or a GGUF file.
+    static func isModel(_ folder: String) -> Bool { hasConfig(folder) || fileNames(in: folder).contains { $0.hasSuffix(".gguf") } }
+
+    private static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+
+    /// The GGUF file that `path` is, or that is alone in a folder without a configuration; nil if it is something else.
+    /// - Throws: `LensError(.file)` for a folder with several.
+    public static func ggufFile(_ path: String) throws -> String? {
+        guard isFolder(path) else { return path.hasSuffix(".gguf") ? path : nil }
+        if hasConfig(path) { return nil }
+        let files = fileNames(in: path).filter { $0.hasSuffix(".gguf") }.sorted()
+        guard files.count < 2 else {
+            throw LensError(.file, "several models in one folder", at: path, found: files.prefix(20).joined(separator: ", "), advice: "name the file")
+        }
+        return files.first.map { "\(path)/\($0)" }
+    }
 
     private static func configPath(for path: String) throws -> String {
         let folder: String
@@ -120,9 +140,11 @@ public struct ModelFolder: Sendable {
                         advice: "name one (LoadOptions.config, --config)")
     }
 
-    private static func openWeights(_ path: String) throws -> any TensorSource {
+    /// The tensors of the model's file or files.
+    func openWeights() throws -> any TensorSource {
+        if let gguf { return gguf.tensors }
         guard isFolder(path) else { return try openTensors(at: path) }
-        if let name = weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
-        throw LensError(.file, "no weights", at: path, expected: "one of \(weightNames.joined(separator: ", "))")
+        if let name = Self.weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
+        throw LensError(.file, "no weights", at: path, expected: "one of \(Self.weightNames.joined(separator: ", "))")
     }
 }

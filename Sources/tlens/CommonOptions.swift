@@ -20,8 +20,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))
     var threads: Int?
 
-    @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
-    var dtype = "f32"
+    @Option(help: ArgumentHelp("How weights are kept: f32, bf16, f16, q8_0 or q4_0. (default: as in the file)", valueName: "type"))
+    var dtype: String?
 
     @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
     var processing = "default"
@@ -38,9 +38,21 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
     var adapter: String?
 
+    @Option(help: ArgumentHelp("A checkpoint of the model's training by its step (or tokens), or the n-th as #n (#-1: the last).", valueName: "step"))
+    var checkpoint: String?
+
+    /// The checkpoint asked for.
+    private var trainingCheckpoint: TrainingCheckpoint? {
+        guard let checkpoint else { return nil }
+        return checkpoint.hasPrefix("#") ? Int(checkpoint.dropFirst()).map { .index($0) } : Int(checkpoint).map { .value($0) }
+    }
+
     func validate() throws {
+        if let checkpoint, trainingCheckpoint == nil { throw ValidationError("--checkpoint takes a step or #n, not '\(checkpoint)'") }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
-        guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
+        if let dtype, WeightFormat(rawValue: dtype)?.packsNumbers != true {
+            throw ValidationError("--dtype takes \(WeightFormat.loadable.map(\.rawValue).joined(separator: ", ")), not '\(dtype)'")
+        }
         if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
         if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
         guard WeightProcessing(name: processing) != nil else {
@@ -54,12 +66,23 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
-                                     options: loadOptions)
+        var load = loadOptions
+        var path = ""
+        if let trainingCheckpoint {
+            let place = try localCheckpoint(trainingCheckpoint, of: model, progress)
+            path = place.path
+            load.config = load.config ?? place.config
+        } else {
+            path = try localFolder(of: model, progress)
+        }
+        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default,
+                                     options: load)
     }
 
     /// What of the model to load, and how.
-    var loadOptions: LoadOptions { LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter) }
+    var loadOptions: LoadOptions {
+        LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter, dtype: dtype.flatMap(WeightFormat.init))
+    }
 }
 
 /// Whether text gets a beginning-of-sequence token.

@@ -22,6 +22,8 @@ enum LoadedModel {
 extension ModelOptions {
     /// Loads a model of any kind, having set the threads.
     func open(_ output: OutputOptions) throws -> LoadedModel {
+        // Only decoders' trainings are kept step by step.
+        if checkpoint != nil { return .decoder(try load(output)) }
         let progress = Progress(output)
         let path = try localFolder(of: model, progress), kind = try ModelFolder(path: path, options: loadOptions).config.kind
         if kind == .decoder { return .decoder(try load(output)) }

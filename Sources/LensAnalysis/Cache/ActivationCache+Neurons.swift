@@ -14,8 +14,8 @@ extension ActivationCache {
     public func getNeuronResults(in model: some HasTransformer, layer: Int, neuronSlice: AxisSlice = .all, posSlice: AxisSlice = .all,
                                  projectOutputOnto directions: Tensor? = nil) throws -> Tensor {
         let model = model.model, layer = layer < 0 ? layer + model.config.nLayers : layer
-        guard (0..<model.config.nLayers).contains(layer), model.config.mlp != nil else {
-            throw LensError(.usage, "no neurons there", at: "layer \(layer)", expected: "a layer with an MLP")
+        guard (0..<model.config.nLayers).contains(layer), model.hasNeurons(layer) else {
+            throw LensError(.usage, "no neurons there", at: "layer \(layer)", expected: "a layer with an MLP (experts have none that all tokens share)")
         }
         let results = try neuronResults(layer, model, neuronSlice: neuronSlice, posSlice: posSlice, directions: asColumns(directions, model), reader: nil)
         return directions?.rank == 1 ? try results.reshaped(Array(results.shape.dropLast())) : results
@@ -30,14 +30,15 @@ extension ActivationCache {
                                reader: Reader?) throws -> Tensor {
         var acts = try posSlice.apply(self["post", layer], axis: -2)
         var weights = try neuronSlice.apply(model.parameters["blocks.\(layer).mlp.W_out"], axis: 0)
-        if let norm = model.config.outputNorm {
-            acts = try acts / posSlice.apply(self["scale", layer, Sublayer.mlp.rawValue], axis: -2)
+        for (norm, name) in model.config.writingNorms(.mlp) {
+            acts = try acts / posSlice.apply(self["scale", layer, name], axis: -2)
             if norm.kind == .layer { weights = try weights.centered() }
-            if let factors = try model.normWeight("blocks.\(layer).ln2_post.w", norm) { weights = try weights * factors }
+            if let factors = try model.normWeight("blocks.\(layer).\(name).w", norm) { weights = try weights * factors }
         }
+        if model.config.residualScale != 1 { weights = try weights.scaled(by: Float(model.config.residualScale)) }
         if let reader {
             let isFinal = reader.layer == model.config.nLayers
-            if let norm = isFinal ? model.config.finalNorm : model.config.norm {
+            if let norm = isFinal ? model.config.finalNorm : model.config.inputNorm {
                 let name = isFinal ? "ln_final.hook_scale" : "blocks.\(reader.layer).ln\(reader.mlpInput ? 2 : 1).hook_scale"
                 acts = try acts / posSlice.apply(self[name], axis: -2)
                 if norm.kind == .layer { weights = try weights.centered() }
@@ -63,10 +64,11 @@ extension ActivationCache {
     }
 
     /// What neurons of the layers before `layer` add: `[layer × neuron, *batch, pos, d_model]` or `[…, n]`, and their labels.
+    /// Layers of experts have none.
     func neuronStack(_ layer: Int, _ model: Transformer, neuronSlice: AxisSlice = .all, posSlice: AxisSlice, directions: Tensor?,
                      reader: Reader?) throws -> Labeled {
         let width = model.config.mlp?.width ?? 0, neurons = try neuronSlice.indices(width)
-        let layers = model.config.mlp == nil ? 0..<0 : 0..<layer
+        let layers = (0..<layer).filter(model.hasNeurons)
         let stacks = try layers.map { l in
             try neuronResults(l, model, neuronSlice: neuronSlice.keepingAxis, posSlice: posSlice, directions: directions, reader: reader)
                 .movingAxis(-2, to: 0)
@@ -106,4 +108,9 @@ extension ActivationCache {
         } ?? stack
         return try directions.map { try scaled.matmul($0) } ?? scaled
     }
+}
+
+extension Transformer {
+    /// Whether a layer has an MLP whose neurons all tokens share.
+    func hasNeurons(_ layer: Int) -> Bool { parameters.has("blocks.\(layer).mlp.W_out") }
 }

@@ -59,10 +59,10 @@ struct MLPWeights: Sendable {
 /// All weights of a stack of blocks, with what comes before and after it.
 struct Weights: Sendable {
     /// nil when tied: tokens are then gathered from `wU`.
-    let wE: Tensor?
+    let wE: EmbeddingTable?
     let embedNorm: NormWeights
-    let wPos: Tensor?
-    let wTokenType: Tensor?
+    let wPos: EmbeddingTable?
+    let wTokenType: EmbeddingTable?
     /// From the width of the embeddings to the model's, and back.
     let embedProjection: PackedMatrix?, unembedProjection: PackedMatrix?
     let blocks: [BlockWeights]
@@ -75,10 +75,10 @@ struct Weights: Sendable {
 
     /// - Parameter config: the stack's own.
     init(_ parameters: Parameters, _ config: ModelConfig, stack: HookStack = .blocks) throws {
-        wE = parameters.tensor(config.tokenEmbeddingName)
+        wE = parameters.table(config.tokenEmbeddingName)
         embedNorm = NormWeights(parameters, "embed.ln")
-        wPos = parameters.tensor("\(config.embeddingPrefix)pos_embed.W_pos")
-        wTokenType = parameters.tensor("embed.token_type_embed.W_token_type")
+        wPos = parameters.table("\(config.embeddingPrefix)pos_embed.W_pos")
+        wTokenType = parameters.table("embed.token_type_embed.W_token_type")
         embedProjection = try config.dEmbed.map { _ in try parameters.matrix("embed.W_proj") }
         unembedProjection = try config.dEmbed.map { _ in try parameters.matrix("unembed.W_proj") }
         var relative: RelativeBias?

@@ -10,6 +10,8 @@ final class WorkingWeights {
     var config: ModelConfig
     /// The configuration there was.
     let original: ModelConfig
+    /// Whether any of the weights were in quantised blocks.
+    let wasQuantized: Bool
     /// What has not been touched yet, and what is finished.
     private var parameters: Parameters
     private var open: [String: WorkingTensor] = [:]
@@ -18,6 +20,7 @@ final class WorkingWeights {
     init(_ parameters: consuming Parameters, _ config: ModelConfig) {
         self.config = config
         original = config
+        wasQuantized = parameters.isQuantized
         self.parameters = parameters
     }
 
@@ -28,6 +31,9 @@ final class WorkingWeights {
         open[name] = tensor
         return tensor
     }
+
+    /// Whether the model has a parameter of this name, be it an absent bias.
+    func has(_ name: String) -> Bool { parameters.has(name) }
 
     /// Whether a bias is absent, or holds nothing but zeros.
     func isZero(_ name: String) throws -> Bool {

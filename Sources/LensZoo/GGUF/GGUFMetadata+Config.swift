@@ -78,7 +78,9 @@ extension GGUFMetadata {
         case "yarn":
             var scaling = JSONObject([("rope_type", "yarn"), ("factor", .double(try double("rope.scaling.factor")))])
             scaling["original_max_position_embeddings"] = .int(try int("rope.scaling.original_context_length"))
-            for (key, source) in [("attention_factor", "rope.scaling.attn_factor"), ("beta_fast", "rope.scaling.yarn_beta_fast"), ("beta_slow", "rope.scaling.yarn_beta_slow")]
+            // llama.cpp's factor comes on top of YaRN's own.
+            for key in ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"] { try require(key, 1) }
+            for (key, source) in [("beta_fast", "rope.scaling.yarn_beta_fast"), ("beta_slow", "rope.scaling.yarn_beta_slow")]
             where value(source) != nil { scaling[key] = .double(try double(source)) }
             return scaling
         default: throw wrong("rope.scaling.type", expected: "none, linear or yarn", value("rope.scaling.type"))
@@ -108,8 +110,9 @@ extension GGUFMetadata {
         for context in [8192] + (3...20).map({ 1 << $0 }) {
             let scaling = Rotary.Scaling.llama3(factor: Double(factor), lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: context)
             let scaled = Rotary(dim: turning, base: base, scaling: scaling).inverseFrequencies()
-            let ratios: [Float] = zip(plain, scaled).map { $0 / $1 }
-            if ratios.count == factors.count, zip(ratios, factors).allSatisfy({ (a: Float, b: Float) in abs(a - b) <= 1e-5 * b }) {
+            let ratios = zip(plain, scaled).map { (pair: (Float, Float)) -> Float in pair.0 / pair.1 }
+            let isEqual = ratios.count == factors.count && zip(ratios, factors).allSatisfy { (pair: (Float, Float)) -> Bool in abs(pair.0 - pair.1) <= 1e-5 * pair.1 }
+            if isEqual {
                 return JSONObject([("rope_type", "llama3"), ("factor", .double(Double(factor))), ("low_freq_factor", 1.0), ("high_freq_factor", 4.0),
                                    ("original_max_position_embeddings", .int(context))])
             }
@@ -120,7 +123,8 @@ extension GGUFMetadata {
     /// A factor for each pair.
     private func longrope(_ short: [Float], _ long: [Float], context: Int, _ config: inout JSONObject) -> JSONObject {
         config["original_max_position_embeddings"] = .int(context)
-        return JSONObject([("rope_type", "longrope"), ("short_factor", .array(short.map { .double(Double($0)) })), ("long_factor", .array(long.map { .double(Double($0)) }))])
+        func list(_ factors: [Float]) -> JSON { .array(factors.map { JSON.double(Double($0)) }) }
+        return JSONObject([("rope_type", "longrope"), ("short_factor", list(short)), ("long_factor", list(long))])
     }
 }
 
