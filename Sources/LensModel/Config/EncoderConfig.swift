@@ -70,7 +70,7 @@ extension ModelConfig {
     /// Why no step of weight processing is exact; nil if some may be.
     var processingObstacle: String? {
         if kind != .decoder { return "TransformerLens keeps the weights of encoders as they are" }
-        return normPlacement == .onInput ? nil : "its norms do not stand before what reads the residual stream"
+        return postNorm ? "its norms do not stand before what reads the residual stream" : nil
     }
 
     /// Whether the output becomes logits.
