@@ -75,6 +75,7 @@ public struct HookedTransformer: Sendable, HookedRunning {
         var stored = options
         if processing != .none { stored.dtype = nil }
         let folder = try ModelFolder(path: path, options: stored)
+        try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
         let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
         let model = try Transformer.processed(folder.load(), processing, keeping: processing == .none ? nil : options.dtype)
         self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))

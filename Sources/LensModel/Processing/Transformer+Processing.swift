@@ -48,8 +48,8 @@ extension Transformer {
             let wish = processing.wish(step)
             guard wish != .never else { return false }
             // What is in blocks would lose again if it was quantised anew.
-            let reason = try weights.wasQuantized ? "its weights are quantised" : step.implementation.obstacle(weights)
-            guard let reason else { return true }
+            let general = weights.wasQuantized ? "its weights are quantised" : weights.config.processingObstacle
+            guard let reason = try general ?? step.implementation.obstacle(weights) else { return true }
             guard wish != .always else {
                 throw LensError(.usage, "\(step.rawValue) would change what this model computes", at: weights.config.modelName,
                                 found: reason, advice: "leave the step out, or use the default processing, which does")
