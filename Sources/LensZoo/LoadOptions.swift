@@ -57,6 +57,6 @@ extension ModelConfig {
     /// Whether `parameter`, one of a model that `self` was cut from or of `self`, is of a layer that was cut off.
     func isCutOff(_ parameter: String) -> Bool {
         let parts = parameter.split(separator: ".", maxSplits: 2)
-        return parts.count > 1 && ["blocks", "decoder"].contains(parts[0]) && Int(parts[1]).map { $0 >= nLayers } == true
+        return parts.count > 1 && parts[0] == "blocks" && Int(parts[1]).map { $0 >= nLayers } == true
     }
 }

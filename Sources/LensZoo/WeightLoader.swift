@@ -74,7 +74,7 @@ struct WeightLoader {
             values[rule.parameter] = try read(rule, name, spec)
         }
         if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx {
-            for name in ["pos_embed.W_pos", "embed.pos_embed.W_pos"] { values[name] = try values[name]?.firstRows(config.nCtx) }
+            values["pos_embed.W_pos"] = try values["pos_embed.W_pos"]?.firstRows(config.nCtx)
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }

@@ -22,16 +22,15 @@ enum LoadedModel {
 extension ModelOptions {
     /// Loads a model of any kind, having set the threads.
     func open(_ output: OutputOptions) throws -> LoadedModel {
-        // Only decoders' trainings are kept step by step.
-        if checkpoint != nil { return .decoder(try load(output)) }
         let progress = Progress(output)
-        let path = try localFolder(of: model, progress), kind = try ModelFolder(path: path, options: loadOptions).config.kind
+        let (path, options) = try place(progress)
+        let kind = try ModelFolder(path: path, options: options).config.kind
         if kind == .decoder { return .decoder(try load(output)) }
         if let threads { Kernels.threads = threads }
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return kind == .encoder ? .encoder(try HookedEncoder(folder: path, options: loadOptions))
-            : .encoderDecoder(try HookedEncoderDecoder(folder: path, options: loadOptions))
+        return kind == .encoder ? .encoder(try HookedEncoder(folder: path, options: options))
+            : .encoderDecoder(try HookedEncoderDecoder(folder: path, options: options))
     }
 }
 

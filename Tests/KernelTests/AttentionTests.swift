@@ -40,14 +40,14 @@ enum AttentionCases {
         ("wide window", shape { ($0.window, $0.queries, $0.keys) = (70, 140, 140) }),
         ("softcap", shape { ($0.softcap, $0.scale) = (2.5, 1) }),
         ("alibi", shape { $0.alibi = [0.5, 0.25, 0.01]; ($0.queries, $0.keys) = (80, 80) }),
-        ("relative", shape { $0.relative = tables(3, reach: 9); ($0.queries, $0.keys) = (140, 140) }),
-        ("relative, bidirectional", shape { $0.relative = tables(3, reach: 40); ($0.queries, $0.keys, $0.causal) = (150, 150, false) }),
-        ("relative, further than any key", shape { $0.relative = tables(3, reach: 200); ($0.queries, $0.keys) = (9, 80) }),
-        ("relative, one number", shape { $0.relative = tables(3, reach: 0); $0.causal = false }),
         ("alibi of rounded keys", shape {
             $0.alibi = [0.4204482, 0.33, 0.01]
             ($0.queries, $0.keys, $0.roundsALiBi, $0.batch, $0.first) = (80, 80, true, 2, [0, 7])
         }),
+        ("relative", shape { $0.relative = tables(3, reach: 9); ($0.queries, $0.keys) = (140, 140) }),
+        ("relative, bidirectional", shape { $0.relative = tables(3, reach: 40); ($0.queries, $0.keys, $0.causal) = (150, 150, false) }),
+        ("relative, further than any key", shape { $0.relative = tables(3, reach: 200); ($0.queries, $0.keys) = (9, 80) }),
+        ("relative, one number", shape { $0.relative = tables(3, reach: 0); $0.causal = false }),
         ("holes", shape { ($0.queries, $0.keys) = (90, 90); $0.mask = holes(90) }),
         ("holes, bidirectional", shape { $0.causal = false; $0.batch = 2; $0.mask = holes(40) }),
         ("everything masked", shape { $0.mask = .init(repeating: false, count: 20) }),

@@ -112,12 +112,6 @@ public struct Parameters: Sendable {
     /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
     package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
 
-    /// Puts a parameter in the place of another, which is let go.
-    mutating func replace(_ name: String, with tensor: Tensor) throws {
-        guard let spec = specs[name] else { throw Self.unknown(name, order) }
-        values[name] = try Self.kept(tensor, spec)
-    }
-
     /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
     /// are no longer tied become two.
     func adapted(to config: ModelConfig) throws -> Parameters {

@@ -26,17 +26,6 @@ struct WorkingTensor {
 
     init(zeros shape: [Int]) { self.init([Double](repeating: 0, count: shape.reduce(1, *)), shape: shape) }
 
-    /// Rounded to float32.
-    func tensor() throws -> Tensor {
-        var result = Tensor(zeros: shape)
-        try result.withUnsafeMutableElements { destination in
-            values.withUnsafeBufferPointer { source in
-                for index in 0..<source.count { destination[index] = Float(source[index]) }
-            }
-        }
-        return result
-    }
-
     var isZero: Bool { values.allSatisfy { $0 == 0 } }
 
     /// The tensor seen around one axis.
@@ -105,6 +94,6 @@ struct WorkingTensor {
     /// Puts elements in place of others, by their row-major places.
     mutating func replace(_ range: Range<Int>, with elements: ArraySlice<Double>) { values.replaceSubrange(range, with: elements) }
 
-    /// Every element 0.
-    mutating func clear() { values = [Double](repeating: 0, count: values.count) }
+    /// Every element the same.
+    mutating func fill(_ value: Double) { values = [Double](repeating: value, count: values.count) }
 }

@@ -7,10 +7,10 @@ public struct ReferenceAttention: Sendable {
     public var scale: Float = 1
     public var softcap: Float = 0
     public var alibi: [Float]?
-    /// What each head adds at distances -reach ... reach; further ones as the furthest.
-    public var relative: [[Float]]?
     /// Biases are those of keys, counted from the row's first real token, rounded to bfloat16, and scaled.
     public var roundsALiBi = false
+    /// What each head adds at distances -reach ... reach; further ones as the furthest.
+    public var relative: [[Float]]?
     public var causal = true
     public var window = 0
     /// Position of each batch row's first real token.
