@@ -7,7 +7,7 @@ import LensTensor
 
 extension Architecture {
     static let openAIGPT = Architecture(
-        family: "openai-gpt",
+        family: "openai_gpt",
         huggingFaceNames: ["OpenAIGPTLMHeadModel", "OpenAIGPTModel"],
         modelType: "openai-gpt",
         config: { reader in
