@@ -57,7 +57,7 @@ public enum GGUFWriter {
         let header = try header(tensors, metadata)
         let file = try AtomicFileWriter(path: path)
         try file.write(header)
-        for (index, tensor) in tensors.enumerated() {
+        for tensor in tensors {
             var count = 0
             try tensor.produce { bytes in
                 count += bytes.count
@@ -65,7 +65,7 @@ public enum GGUFWriter {
                 try file.write(bytes)
             }
             guard count == tensor.byteCount else { throw wrongSize(tensor, count) }
-            if index + 1 < tensors.count { try file.write([UInt8](repeating: 0, count: padding(count))) }
+            try file.write([UInt8](repeating: 0, count: padding(count)))
         }
         try file.commit()
     }

@@ -23,7 +23,17 @@ import TransformerLens
         expectClose(try stack.summed(axis: 0), whole, what, tolerance: 3e-5)
     }
 
-    @Test(arguments: TestFolders.goldenNames)
+    /// Where blocks normalise sums, or another stack writes besides, there is nothing to decompose.
+    @Test(arguments: ["bert", "openai-gpt", "opt-350m"])
+    func whatIsNoSumIsRefused(_ name: String) throws {
+        let model = try model(name), cache = try model.run(.tokens(tokens(model)), .init(cache: .all)).cache
+        for decompose in [{ _ = try cache.decomposeResid(in: model) }, { _ = try cache.getFullResidDecomposition(in: model) }, { _ = try cache.stackHeadResults(in: model) }] {
+            let error = #expect(throws: LensError.self) { try decompose() }
+            #expect(error?.kind == .usage && error?.what.contains("no sum of parts") == true)
+        }
+    }
+
+    @Test(arguments: TestFolders.sumNames)
     func everyDecompositionSums(_ name: String) throws {
         let raw = try model(name), tokens = try tokens(raw)
         for (kind, model) in [("raw", raw), ("processed", try raw.processWeights())] {

@@ -15,6 +15,10 @@ public enum TestFolders {
     /// The folders of decoders' goldens, in order: those that hold a `golden.json`.
     public static let goldenNames: [String] = (try? FileManager.default.contentsOfDirectory(atPath: goldens))?
         .filter { FileManager.default.fileExists(atPath: "\(goldens)/\($0)/golden.json") }.sorted() ?? []
+    /// Those of decoders whose residual stream is a sum: no encoders, no norms of sums.
+    public static let sumNames: [String] = goldenNames.filter { name in
+        !["bert", "distilbert", "roberta", "t5", "openai-gpt", "opt-350m"].contains { name.hasPrefix($0) }
+    }
     /// The folder beside the repository with real models and tokenizers, in a checkout that has one.
     public static let shared = root + "/../shared"
 }

@@ -26,7 +26,7 @@ import TransformerLens
         return config
     }
 
-    @Test(arguments: GoldenTests.supported.filter { !$0.hasPrefix("native-") })
+    @Test(arguments: TestFolders.sumNames.filter { !$0.hasPrefix("native-") })
     func everyFamilys(_ name: String) throws {
         let config = try ModelFolder(path: "\(TestFolders.goldens)/\(name)").config
         let text = try config.hookedTransformerConfig.text()

@@ -21,7 +21,15 @@ import TransformerLens
         #expect(found.count == expected.count && worst <= 1e-4, "\(what): log-probabilities differ by \(worst)")
     }
 
-    @Test(arguments: TestFolders.goldenNames)
+    @Test(arguments: ["bert", "roberta-bare", "t5", "opt-350m", "openai-gpt"])
+    func whatHasNoNormBeforeItIsLeftAsItIs(_ name: String) throws {
+        let model = try Models.named(name), processed = try model.processWeights()
+        #expect(processed.processing.done.isEmpty && processed.processing.skipped.count == 4 && processed.config == model.config)
+        for step in Self.steps { expectError(.usage, "would change what this model computes") { try model.processWeights(.only(step)) } }
+        for parameter in model.parameters.names { expectSameBits(try processed.parameters[parameter], try model.parameters[parameter], parameter) }
+    }
+
+    @Test(arguments: TestFolders.sumNames)
     func processedIsTheSameModel(_ name: String) throws {
         let model = try Models.named(name), tokens = try tokens(name), expected = try logProbs(model, tokens)
         let before = try model.parameters["unembed.W_U"].array

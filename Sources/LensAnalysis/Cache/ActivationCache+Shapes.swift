@@ -21,6 +21,10 @@ extension ActivationCache {
 
     /// A layer as TransformerLens takes it: nil and -1 mean after the last.
     func inputLayer(_ layer: Int?, of model: Transformer, mlpInput: Bool = false) throws -> Int {
+        guard model.config.kind == .decoder, model.config.normPlacement != .onSum else {
+            throw LensError(.usage, "the residual stream of this model is no sum of parts", at: model.config.modelName,
+                            expected: "a decoder whose blocks add to it", found: model.config.kind == .decoder ? "blocks that normalise sums" : model.config.kind.rawValue)
+        }
         let last = model.config.nLayers, layer = layer == -1 ? last : layer ?? last
         guard (0...last).contains(layer) else {
             throw LensError(.usage, "no such layer", expected: "0...\(last), or -1 for the last", found: "\(layer)")

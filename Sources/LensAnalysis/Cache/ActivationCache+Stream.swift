@@ -70,8 +70,8 @@ extension ActivationCache {
 
     /// Activations that begin the residual stream, and their labels.
     func embeddings(_ model: Transformer) -> [(name: String, label: String)] {
-        let points = [(HookSite.embed, "embed"), (HookSite.posEmbed, "pos_embed")]
-        return points.filter { model.config.traits.isSuperset(of: $0.0.row.requires) }.map { ($0.0.rawValue, $0.1) }
+        // Positions that are embedded, but not added to the stream, are no part of it.
+        [(HookSite.embed.rawValue, "embed")] + (model.config.position == .learned ? [(HookSite.posEmbed.rawValue, "pos_embed")] : [])
     }
 
     /// One activation of each layer before `layer` (nil, -1: of all): `[layer, …]` (TransformerLens' `stack_activation`).

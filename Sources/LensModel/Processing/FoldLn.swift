@@ -32,6 +32,13 @@ struct FoldLn: ProcessingStep {
     }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
+        // The norm of `solu_ln`'s neurons is read by W_out; it stays, with nothing left in it.
+        let neurons = "\(block).mlp.ln"
+        if weights.has("\(neurons).w") {
+            try fold(neurons, ModelConfig.Norm(.layer, eps: 0), into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)
+            try weights.edit("\(neurons).w") { $0.fill(1) }
+            try weights.edit("\(neurons).b") { $0.fill(0) }
+        }
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
         for (prefix, readers) in weights.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
@@ -53,7 +60,7 @@ struct FoldLn: ProcessingStep {
         let bias = "\(block).mlp.b_in"
         if try weights.isZero(bias) { return }
         try weights.addToBias("\(block).mlp.b_out", weights.read("\(block).mlp.W_out").product(of: weights.read(bias).values, along: 0))
-        try weights.edit(bias) { $0.clear() }
+        try weights.edit(bias) { $0.fill(0) }
     }
 
     private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights) throws {

@@ -18,6 +18,6 @@ struct FoldValueBiases: ProcessingStep {
         let output = try weights.read("\(block).attn.W_O")
         let rows = WorkingTensor(output.values, shape: [config.nHeads * config.dHead, config.dModel])
         try weights.addToBias("\(block).attn.b_O", rows.product(of: row, along: 0))
-        try weights.edit(bias) { $0.clear() }
+        try weights.edit(bias) { $0.fill(0) }
     }
 }

@@ -94,6 +94,6 @@ struct WorkingTensor {
     /// Puts elements in place of others, by their row-major places.
     mutating func replace(_ range: Range<Int>, with elements: ArraySlice<Double>) { values.replaceSubrange(range, with: elements) }
 
-    /// Every element 0.
-    mutating func clear() { values = [Double](repeating: 0, count: values.count) }
+    /// Every element the same.
+    mutating func fill(_ value: Double) { values = [Double](repeating: value, count: values.count) }
 }
