@@ -15,6 +15,9 @@ extension KeyValueCache {
         guard identity === model.identity || count == 0 else {
             throw LensError(.usage, "key-value cache of another model", at: path, expected: "the model that made it")
         }
+        guard encoded == nil else {
+            throw LensError(.usage, "the key-value cache of an encoder-decoder cannot be saved", at: path, advice: "keep it in memory, or encode again")
+        }
         let remembered = tokens.map(\.count).min() ?? 0
         var contents = [
             try TensorContent("tokens", shape: [batch, remembered], tokens.flatMap { $0.prefix(remembered).map(Int64.init) }),

@@ -67,6 +67,7 @@ public struct KeyValueCache: Sendable {
         for layer in layers.indices { chosen.layers[layer] = try layers[layer].selecting(rows: rows) }
         chosen.isReal = rows.map { isReal[$0] }
         chosen.tokens = rows.map { tokens[$0] }
+        chosen.encoded = try encoded?.selecting(rows: rows)
         return chosen
     }
 

@@ -14,6 +14,12 @@ struct EncodedInput: Sendable {
     /// Keys and values of each decoder layer that has run.
     var layers: [KeyValuePages?]
 
+    /// The given rows in that order, which may come several times; their keys and values are shared.
+    func selecting(rows: [Int]) throws -> EncodedInput {
+        let states = try Tensor(joining: rows.map { try output.at(.range($0..<$0 + 1)) }, axis: 0)
+        return EncodedInput(output: states, isReal: rows.map { isReal[$0] }, layers: try layers.map { try $0?.selecting(rows: rows) })
+    }
+
     /// Left padding of each row.
     var padding: [Int] { isReal.map { row in row.firstIndex(of: true) ?? row.count } }
 
