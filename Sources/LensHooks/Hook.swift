@@ -11,6 +11,10 @@ public struct HookContext: Sendable {
     public let step: Int
     /// Whether each position is a real token, those before the local ones included: `[batch][positions.upperBound]`.
     public let isReal: [[Bool]]
+    /// Positions of the prompt, padding included: from there on tokens are generated ones. Of a plain run, all positions.
+    public let promptLength: Int
+    /// Of a hook at named positions: the places it was given, in the order of its tensor's first axis.
+    public internal(set) var places: [HookPlace] = []
     /// Left padding of each batch row, in positions.
     public var padding: [Int] { isReal.map { $0.firstIndex(of: true) ?? $0.count } }
 
@@ -20,11 +24,12 @@ public struct HookContext: Sendable {
     public var name: String { point.name }
     public var isPrefill: Bool { step == 0 }
 
-    package init(point: HookPoint, positions: Range<Int>, step: Int, isReal: [[Bool]]) {
+    package init(point: HookPoint, positions: Range<Int>, step: Int, isReal: [[Bool]], promptLength: Int? = nil) {
         self.point = point
         self.positions = positions
         self.step = step
         self.isReal = isReal
+        self.promptLength = promptLength ?? positions.upperBound
     }
 }
 
@@ -41,6 +46,8 @@ public struct Hook {
 
     package let filter: ActivationFilter
     package let action: Action
+    /// The positions it is for; nil: it sees whole activations.
+    package var position: HookPosition?
 
     /// Looks. Changes no bit of the run.
     public static func read(_ filter: ActivationFilter, _ body: @escaping (Tensor, HookContext) throws -> Void) -> Hook {

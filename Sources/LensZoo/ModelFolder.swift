@@ -18,6 +18,7 @@ public struct ModelFolder: Sendable {
     private let storedConfig: ModelConfig
     private let gguf: GGUFModel?
     private let adapter: String?
+    private let dtype: WeightFormat?
 
     /// Reads the configuration.
     ///
@@ -46,6 +47,7 @@ public struct ModelFolder: Sendable {
             }
         }
         config = try storedConfig.loaded(with: options, at: path)
+        dtype = options.dtype
     }
 
     /// Loads the weights.
@@ -53,12 +55,15 @@ public struct ModelFolder: Sendable {
     public func load() throws -> Transformer {
         guard let architecture else {
             try refuseAdapter("a model under TransformerLens' names")
-            return try Transformer(config: config, savedParameters: Self.openWeights(path), stored: storedConfig)
+            return try Transformer(config: config, savedParameters: openWeights(), stored: storedConfig, keeping: dtype ?? .float32)
         }
         if gguf != nil { try refuseAdapter("a GGUF file") }
-        let tensors = try gguf?.tensors ?? adapted(Self.openWeights(path), architecture)
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors,
-                                  changeRule: gguf == nil ? { $0 } : \.inGGUF)
+        let stored = try openWeights()
+        // A file written by `tlens quantize` has every matrix the way round that its blocks need.
+        let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype,
+                                  tensors: gguf == nil ? try adapted(stored, architecture) : stored,
+                                  changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
     }
 
@@ -95,7 +100,7 @@ public struct ModelFolder: Sendable {
     private static let configNames = ["config.json", "tl_config.json"]
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz"]
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz", "model.gguf"]
 
     /// Endings of files that are a model, or its weights.
     private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
@@ -133,9 +138,11 @@ public struct ModelFolder: Sendable {
                         advice: "name one (LoadOptions.config, --config)")
     }
 
-    private static func openWeights(_ path: String) throws -> any TensorSource {
+    /// The tensors of the model's file or files.
+    func openWeights() throws -> any TensorSource {
+        if let gguf { return gguf.tensors }
         guard isFolder(path) else { return try openTensors(at: path) }
-        if let name = weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
-        throw LensError(.file, "no weights", at: path, expected: "one of \(weightNames.joined(separator: ", "))")
+        if let name = Self.weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
+        throw LensError(.file, "no weights", at: path, expected: "one of \(Self.weightNames.joined(separator: ", "))")
     }
 }

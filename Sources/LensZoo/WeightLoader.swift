@@ -13,19 +13,23 @@ struct WeightLoader {
     let config: ModelConfig
     /// What the file holds: more layers and positions, it may be.
     let storedConfig: ModelConfig
+    /// How weights are kept; nil: as the file has them.
+    let dtype: WeightFormat?
     let tensors: any TensorSource
     private let changeRule: (WeightRule) -> WeightRule
     private let buffer = ChunkBuffer()
 
     /// - Parameters:
     ///   - storedConfig: what the file holds, where only a part of it is loaded.
+    ///   - dtype: how weights are kept; nil: as the file has them.
     ///   - changeRule: what becomes of the family's rules where the file is not of its usual format.
-    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, tensors: any TensorSource,
-         changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
+    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, dtype: WeightFormat? = nil,
+         tensors: any TensorSource, changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
         self.architecture = architecture
         self.changeRule = changeRule
         self.config = config
         self.storedConfig = storedConfig ?? config
+        self.dtype = dtype
         self.tensors = tensors
     }
 
@@ -69,8 +73,8 @@ struct WeightLoader {
             if config.isCutOff(rule.parameter) { continue }
             values[rule.parameter] = try read(rule, name, spec)
         }
-        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx, case .tensor(let positions)? = values["pos_embed.W_pos"] {
-            values["pos_embed.W_pos"] = .tensor(try positions.at(.upTo(config.nCtx)).copied())
+        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx {
+            values["pos_embed.W_pos"] = try values["pos_embed.W_pos"]?.firstRows(config.nCtx)
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
@@ -102,39 +106,82 @@ struct WeightLoader {
 
     private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
         let entry = try tensors.requireEntry(name)
+        if let kept = try blocks(rule, entry, spec) { return kept }
         let element = try element(of: entry)
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, shape: spec.shape)) }
-        let total = rule.outputs.total(for: columns)
-        let stored = rule.form == .linear ? [total, rows] : [rows, total]
-        guard entry.shape == stored else { throw misshapen(name, stored, entry.shape) }
-        return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
+        let format = spec.format(dtype ?? element.format, or: element.format == .float32 ? .bfloat16 : element.format)
+        if let (rows, columns) = spec.matrixShape {
+            return .matrix(try matrix(rule.form == .linear, rule.outputs, entry, element, rows: rows, columns: columns, format))
+        }
+        // What changes on its way in does so in float32.
+        guard format != .float32, case .none = rule.change else {
+            let plain = Parameter.tensor(try plain(rule, entry, element, shape: spec.shape))
+            return dtype == nil ? plain : try plain.keeping(format)
+        }
+        // A table is its transpose's matrix.
+        return .table(try matrix(true, rule.outputs.rows(of: spec.shape[1]), entry, element, rows: spec.shape[1], columns: spec.shape[0], format))
+    }
+
+    private func matrix(_ isLinear: Bool, _ outputs: WeightRule.Outputs, _ entry: TensorEntry, _ element: PackedMatrix.Element, rows: Int,
+                        columns: Int, _ format: WeightFormat) throws -> PackedMatrix {
+        let total = outputs.total(for: columns)
+        let stored = isLinear ? [total, rows] : [rows, total]
+        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+        return try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for outputs in rule.outputs.ranges(for: columns) {
-                try rule.form == .linear ? packLinear(entry, element, rows, outputs, to: column, writer)
-                    : packConv1D(entry, element, rows, outputs, to: column, writer)
+            for outputs in outputs.ranges(for: columns) {
+                try isLinear ? packLinear(entry, element, rows, outputs, to: column, writer)
+                    : packConv1D(entry, element, rows, outputs, to: column, blockRows: format.blockRows, writer)
                 column += outputs.count
             }
-        })
+        }
     }
 
     /// `[out, in]`: a chunk of outputs at a time, to the columns from `column` on.
     private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
                             _ writer: PackedMatrix.Writer) throws {
         let shift = column - outputs.lowerBound
-        try forEachChunk(of: entry, element, outputs, width: rows) { chunk, bytes in
-            try writer.pack(rows: 0..<rows, columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: bytes, element,
+        try forEachChunk(outputs, rowBytes: rows * element.byteCount) { chunk, bytes in
+            try tensors.read(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
+            guard let base = bytes.baseAddress else { return }
+            try writer.pack(rows: 0..<rows, columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: base, element,
                             rowStride: 1, columnStride: rows)
         }
     }
 
-    /// `[in, out]`: a chunk of inputs at a time, to the columns from `column` on.
+    /// `[in, out]`: a chunk of inputs, whole blocks of them, at a time, to the columns from `column` on.
     private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
-                            _ writer: PackedMatrix.Writer) throws {
+                            blockRows: Int, _ writer: PackedMatrix.Writer) throws {
         let width = entry.shape[1]
-        try forEachChunk(of: entry, element, 0..<rows, width: width) { chunk, bytes in
-            try writer.pack(rows: chunk, columns: column..<column + outputs.count, from: bytes + outputs.lowerBound * element.byteCount, element,
+        try forEachChunk(0..<rows, rowBytes: width * element.byteCount, multipleOf: blockRows) { chunk, bytes in
+            try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
+            guard let base = bytes.baseAddress else { return }
+            try writer.pack(rows: chunk, columns: column..<column + outputs.count, from: base + outputs.lowerBound * element.byteCount, element,
                             rowStride: width, columnStride: 1)
         }
+    }
+
+    /// A tensor quantised in blocks, which run along its inputs: they stay as they are, unless another format is asked for. nil
+    /// for one that is read as numbers.
+    private func blocks(_ rule: WeightRule, _ entry: TensorEntry, _ spec: ParameterSpec) throws -> Parameter? {
+        guard let type = tensors.blockType(entry.name), let format = WeightFormat(rawValue: type.name), dtype == nil || dtype == format,
+              rule.form != .conv1D, case .none = rule.change else { return nil }
+        let shape = spec.matrixShape ?? (spec.isTable ? (rows: spec.shape[1], columns: spec.shape[0]) : nil)
+        guard let (rows, columns) = shape, format.fits(rows: rows) else { return nil }
+        let outputs = spec.isTable ? rule.outputs.rows(of: rows) : rule.outputs
+        let stored = [outputs.total(for: columns), rows]
+        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+        let matrix = try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
+            var column = 0
+            for outputs in outputs.ranges(for: columns) {
+                let shift = column - outputs.lowerBound
+                try forEachChunk(outputs, rowBytes: rows / format.blockRows * format.blockBytes) { chunk, bytes in
+                    try tensors.readBlocks(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
+                    try writer.packBlocks(columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: UnsafeRawBufferPointer(bytes))
+                }
+                column += outputs.count
+            }
+        }
+        return spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
     }
 
     /// A parameter `[head, width]` with a tensor for each head.
@@ -165,8 +212,10 @@ struct WeightLoader {
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
             for outputs in rule.outputs.ranges(for: count) {
-                try forEachChunk(of: entry, element, outputs, width: 1) { chunk, bytes in
-                    convert(bytes, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+                try forEachChunk(outputs, rowBytes: element.byteCount) { chunk, bytes in
+                    try tensors.read(entry.name, elementOffset: chunk.lowerBound, elementCount: chunk.count, into: bytes)
+                    guard let read = bytes.baseAddress else { return }
+                    convert(read, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
                 }
                 base += outputs.count
             }
@@ -176,19 +225,15 @@ struct WeightLoader {
         return values
     }
 
-    /// Reads rows `range` (of `width` elements each) in chunks: `body` gets the rows of a chunk and their bytes.
-    private func forEachChunk(of entry: TensorEntry, _ element: PackedMatrix.Element, _ range: Range<Int>, width: Int,
-                              _ body: (Range<Int>, UnsafeRawPointer) throws -> Void) throws {
-        let rowBytes = width * element.byteCount
+    /// Rows `range` in chunks of `multipleOf` rows or a multiple of that: `body` gets a chunk's rows and room for their bytes.
+    private func forEachChunk(_ range: Range<Int>, rowBytes: Int, multipleOf: Int = 1,
+                              _ body: (Range<Int>, UnsafeMutableRawBufferPointer) throws -> Void) throws {
         guard rowBytes > 0, !range.isEmpty else { return }
-        buffer.grow(to: rowBytes)
-        let step = min(range.count, buffer.bytes.count / rowBytes)
+        buffer.grow(to: rowBytes * multipleOf)
+        let step = buffer.bytes.count / rowBytes / multipleOf * multipleOf
         for start in stride(from: range.lowerBound, to: range.upperBound, by: step) {
             let chunk = start..<min(start + step, range.upperBound)
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(chunk.count * rowBytes)])
-            try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
-            guard let base = bytes.baseAddress else { return }
-            try body(chunk, UnsafeRawPointer(base))
+            try body(chunk, UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(chunk.count * rowBytes)]))
         }
     }
 

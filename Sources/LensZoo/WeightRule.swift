@@ -61,6 +61,15 @@ struct WeightRule: Sendable {
             }
         }
 
+        /// The same for a table of rows of `width`, whose outputs are its elements: which of the tensor's rows.
+        func rows(of width: Int) -> Outputs {
+            switch self {
+            case .all, .part: return self
+            case .span(let range, let total): return .span(range.lowerBound / width..<range.upperBound / width, of: total / width)
+            case .groups(let offset, let size, let every): return .groups(offset: offset / width, width: size / width, every: every / width)
+            }
+        }
+
         /// Where the parameter's `count` outputs lie in the tensor, in order.
         func ranges(for count: Int) -> [Range<Int>] {
             switch self {

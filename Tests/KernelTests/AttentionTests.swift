@@ -34,6 +34,10 @@ enum AttentionCases {
         ("wide window", shape { ($0.window, $0.queries, $0.keys) = (70, 140, 140) }),
         ("softcap", shape { ($0.softcap, $0.scale) = (2.5, 1) }),
         ("alibi", shape { $0.alibi = [0.5, 0.25, 0.01]; ($0.queries, $0.keys) = (80, 80) }),
+        ("alibi of rounded keys", shape {
+            $0.alibi = [0.4204482, 0.33, 0.01]
+            ($0.queries, $0.keys, $0.roundsALiBi, $0.batch, $0.first) = (80, 80, true, 2, [0, 7])
+        }),
         ("holes", shape { ($0.queries, $0.keys) = (90, 90); $0.mask = holes(90) }),
         ("holes, bidirectional", shape { $0.causal = false; $0.batch = 2; $0.mask = holes(40) }),
         ("everything masked", shape { $0.mask = .init(repeating: false, count: 20) }),

@@ -8,13 +8,15 @@ import LensTensor
 public enum Parameter: Sendable {
     case tensor(Tensor)
     case matrix(PackedMatrix)
+    /// A table of embeddings in another format than float32: the packed matrix of its transpose.
+    case table(PackedMatrix)
 }
 
 /// All parameters of a model, by TransformerLens' names.
 public struct Parameters: Sendable {
     let specs: [String: ParameterSpec]
     private let order: [String]
-    private var values: [String: Parameter]
+    var values: [String: Parameter]
     private let config: ModelConfig
 
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
@@ -36,14 +38,15 @@ public struct Parameters: Sendable {
     }
 
     /// From tensors in TransformerLens' shapes.
-    public init(tensors: [String: Tensor], for config: ModelConfig) throws {
+    /// - Parameter format: how they are kept, where that is possible: `q8_0` needs rows of whole blocks, for one.
+    public init(tensors: [String: Tensor], for config: ModelConfig, keeping format: WeightFormat = .float32) throws {
         try config.validate()
         let list = config.parameterSpecs
         let specs = Dictionary(uniqueKeysWithValues: list.map { ($0.name, $0) })
         var values: [String: Parameter] = [:]
         for (name, tensor) in tensors {
             guard let spec = specs[name] else { throw Self.unknown(name, list.map(\.name)) }
-            values[name] = try Self.kept(tensor, spec)
+            values[name] = try Self.kept(tensor, spec, format)
         }
         try self.init(values, for: config)
     }
@@ -58,12 +61,7 @@ public struct Parameters: Sendable {
 
     /// Bytes held.
     public var byteCount: Int {
-        values.values.reduce(0) { total, value in
-            switch value {
-            case .tensor(let tensor): return total + 4 * tensor.count
-            case .matrix(let matrix): return total + 4 * matrix.rows * ((matrix.columns + 63) / 64 * 64)
-            }
-        }
+        values.values.reduce(0) { $0 + $1.byteCount }
     }
 
     /// A parameter in TransformerLens' shape, unpacked; absent biases as zeros. For grouped heads `W_K` is the expanded
@@ -80,7 +78,7 @@ public struct Parameters: Sendable {
         }
     }
 
-    /// The parameters with one replaced, in TransformerLens' shape. Everything else is shared, not copied.
+    /// The parameters with one replaced, in TransformerLens' shape, and kept as float32. Everything else is shared, not copied.
     public func replacing(_ name: String, with tensor: Tensor) throws -> Parameters {
         guard let spec = specs[name] else { throw Self.unknown(name, order) }
         var copy = self
@@ -91,10 +89,55 @@ public struct Parameters: Sendable {
         return copy
     }
 
+    /// The parameters of another configuration: those of `config` that this one has too are shared, `tensors` gives the rest.
+    func carried(to config: ModelConfig, with tensors: [String: Tensor]) throws -> Parameters {
+        let list = config.parameterSpecs
+        var carried: [String: Parameter] = [:]
+        for spec in list {
+            if let tensor = tensors[spec.name] {
+                carried[spec.name] = try Self.kept(tensor, spec)
+            } else if specs[spec.name]?.shape == spec.shape {
+                carried[spec.name] = values[spec.name]
+            }
+        }
+        return try Parameters(carried, for: config)
+    }
+
+    /// Whether a parameter is there; an absent bias is zero.
+    func holds(_ name: String) -> Bool { values[name] != nil }
+
+    /// Columns `ids` of W_U as rows, `[ids.count, d_model]`, without unpacking the rest.
+    /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
+    package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
+
+    /// Puts a parameter in the place of another, which is let go.
+    mutating func replace(_ name: String, with tensor: Tensor) throws {
+        guard let spec = specs[name] else { throw Self.unknown(name, order) }
+        values[name] = try Self.kept(tensor, spec)
+    }
+
+    /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
+    /// are no longer tied become two.
+    func adapted(to config: ModelConfig) throws -> Parameters {
+        let names = Set(config.parameterSpecs.map(\.name))
+        var values = values.filter { names.contains($0.key) }
+        if self.config.tiesEmbeddings, !config.tiesEmbeddings, values["embed.W_E"] == nil { values["embed.W_E"] = .tensor(try self["embed.W_E"]) }
+        return try Parameters(values, for: config)
+    }
+
     /// A vector or table as kept; nil for an absent (zero) bias.
     func tensor(_ name: String) -> Tensor? {
         if case .tensor(let tensor)? = values[name] { return tensor }
         return nil
+    }
+
+    /// A table that rows are looked up in; nil for one that is not there.
+    func table(_ name: String) -> EmbeddingTable? {
+        switch values[name] {
+        case .tensor(let tensor)?: return .plain(tensor)
+        case .table(let matrix)?: return .packed(matrix)
+        default: return nil
+        }
     }
 
     /// A packed matrix.
@@ -112,6 +155,7 @@ public struct Parameters: Sendable {
             let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
             return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)
+        case .table(let matrix)?: return try matrix.unpacked().permuted(1, 0).contiguous()
         case .matrix(let matrix)?:
             let plain = try matrix.unpacked()
             guard spec.kind == .headsOut else { return try plain.reshaped(spec.shape) }
@@ -127,14 +171,15 @@ public struct Parameters: Sendable {
             .reshaped([config.nHeads] + rest)
     }
 
-    /// A tensor in TransformerLens' shape as it is kept.
-    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec) throws -> Parameter {
+    /// A tensor in TransformerLens' shape as it is kept where `format` is asked for.
+    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
         guard tensor.shape == spec.shape else {
             throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\(tensor.shape)")
         }
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try tensor.contiguous()) }
+        let format = spec.format(format)
+        guard let (rows, columns) = spec.matrixShape else { return try Parameter.tensor(tensor.contiguous()).keeping(format) }
         let plain = spec.kind == .headsOut ? try tensor.permuted(1, 0, 2) : tensor
-        return .matrix(try PackedMatrix(plain.reshaped([rows, columns])))
+        return .matrix(try PackedMatrix(plain.reshaped([rows, columns]), format: format))
     }
 
     private static func check(_ value: Parameter, _ spec: ParameterSpec) throws {
@@ -147,6 +192,10 @@ public struct Parameters: Sendable {
             guard (matrix.rows, matrix.columns) == (rows, columns) else {
                 throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "[\(rows), \(columns)]",
                                 found: "[\(matrix.rows), \(matrix.columns)]")
+            }
+        case (.table(let matrix), nil):
+            guard [matrix.columns, matrix.rows] == spec.shape else {
+                throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\([matrix.columns, matrix.rows])")
             }
         default: throw LensError(.weights, "parameter kept in the wrong form", at: spec.name)
         }
