@@ -6,7 +6,7 @@ import TransformerLens
 
 @Suite struct LoadOptionsTests {
     private func load(_ name: String, _ options: LoadOptions) throws -> HookedTransformer {
-        try HookedTransformer(folder: "\(TestFolders.goldens)/\(name)", options: options)
+        try HookedTransformer(folder: "\(TestFolders.goldens)/\(name)", processing: .none, options: options)
     }
 
     private static let tokens = [[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]
@@ -71,7 +71,7 @@ import TransformerLens
         let whole = try load("gpt2-tiny", LoadOptions())
         try withTemporaryFolder { folder in
             try whole.save(to: folder)
-            let cut = try HookedTransformer(folder: folder, options: LoadOptions(firstNLayers: 1, nCtx: 6))
+            let cut = try HookedTransformer(folder: folder, processing: .none, options: LoadOptions(firstNLayers: 1, nCtx: 6))
             let same = try load("gpt2-tiny", LoadOptions(firstNLayers: 1, nCtx: 6))
             expectSameBits(try cut.logits(Self.tokens), try same.logits(Self.tokens), "saved and cut")
         }
