@@ -100,7 +100,8 @@ public struct ModelFolder: Sendable {
     private static let configNames = ["config.json", "tl_config.json"]
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz", "model.gguf"]
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz",
+                                      "model.gguf"]
 
     /// Endings of files that are a model, or its weights.
     private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]

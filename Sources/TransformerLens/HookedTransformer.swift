@@ -49,12 +49,21 @@ public struct HookedTransformer: Sendable, HookedRunning {
     ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers. Quantised files are not rewritten.
     ///   - options: a part of the layers, another context, how weights are kept (`dtype`), …
     ///   - tokenizer: in place of the model's own.
+    ///   - checkpoint: a checkpoint of the model's training, for registered models that have them.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
     public static func fromPretrained(_ name: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
-                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
+                                      tokenizer: Tokenizer? = nil, checkpoint: TrainingCheckpoint? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
         try await Task.detached {
-            try HookedTransformer(folder: Hub().blockingFolder(of: name), processing: processing, options: options, tokenizer: tokenizer)
+            var options = options, path = ""
+            if let checkpoint {
+                let place = try Hub().blockingCheckpoint(checkpoint, of: name)
+                path = place.path
+                options.config = options.config ?? place.config
+            } else {
+                path = try Hub().blockingFolder(of: name)
+            }
+            return try HookedTransformer(folder: path, processing: processing, options: options, tokenizer: tokenizer)
         }.value
     }
 

@@ -38,7 +38,17 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
     var adapter: String?
 
+    @Option(help: ArgumentHelp("A checkpoint of the model's training by its step (or tokens), or the n-th as #n (#-1: the last).", valueName: "step"))
+    var checkpoint: String?
+
+    /// The checkpoint asked for.
+    private var trainingCheckpoint: TrainingCheckpoint? {
+        guard let checkpoint else { return nil }
+        return checkpoint.hasPrefix("#") ? Int(checkpoint.dropFirst()).map { .index($0) } : Int(checkpoint).map { .value($0) }
+    }
+
     func validate() throws {
+        if let checkpoint, trainingCheckpoint == nil { throw ValidationError("--checkpoint takes a step or #n, not '\(checkpoint)'") }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         if let dtype, WeightFormat(rawValue: dtype)?.packsNumbers != true {
             throw ValidationError("--dtype takes \(WeightFormat.loadable.map(\.rawValue).joined(separator: ", ")), not '\(dtype)'")
@@ -56,9 +66,17 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
+        var load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
                                dtype: dtype.flatMap(WeightFormat.init))
-        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
+        var path = ""
+        if let trainingCheckpoint {
+            let place = try localCheckpoint(trainingCheckpoint, of: model, progress)
+            path = place.path
+            load.config = load.config ?? place.config
+        } else {
+            path = try localFolder(of: model, progress)
+        }
+        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default,
                                      options: load)
     }
 }

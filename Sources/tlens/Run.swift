@@ -13,7 +13,7 @@ import Darwin
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "One forward pass: next tokens, loss, and activations to a file.",
-        usage: "tlens run <model> --prompt <text> [--cache <filter>] [--edit <edit>] [<options>]",
+        usage: "tlens run <model> --prompt <text> [--cache <filter>] [<options>]",
         discussion: """
             FILTER names activations: a full name (blocks.3.hook_resid_post), a shorthand (pattern, resid_pre5), a glob \
             (blocks.*.hook_z) or all. `tlens info MODEL` lists the names.

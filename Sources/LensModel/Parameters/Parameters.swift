@@ -103,6 +103,9 @@ public struct Parameters: Sendable {
         return try Parameters(carried, for: config)
     }
 
+    /// Whether the configuration has a parameter of this name.
+    package func has(_ name: String) -> Bool { specs[name] != nil }
+
     /// Whether a parameter is there; an absent bias is zero.
     func holds(_ name: String) -> Bool { values[name] != nil }
 

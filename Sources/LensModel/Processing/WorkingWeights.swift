@@ -32,6 +32,9 @@ final class WorkingWeights {
         return tensor
     }
 
+    /// Whether the model has a parameter of this name, be it an absent bias.
+    func has(_ name: String) -> Bool { parameters.has(name) }
+
     /// Whether a bias is absent, or holds nothing but zeros.
     func isZero(_ name: String) throws -> Bool {
         if open[name] == nil, !parameters.holds(name) { return true }
