@@ -115,7 +115,11 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
         } else {
             let full = actName(pattern)
             if let point = HookPoint(name: full), points.contains(point) { return [point] }
-            let everyLayer = points.filter { $0.layer != nil && actName(pattern, layer: $0.layer) == $0.name }
+            // A shorthand names no stack: it is every stack's that has such a site.
+            let everyLayer = points.filter { point in
+                let name = point.site.name(layer: point.layer)
+                return point.layer != nil && (name == full || actName(pattern, layer: point.layer) == name)
+            }
             if !everyLayer.isEmpty { return everyLayer }
         }
         throw unknownName(pattern, points)

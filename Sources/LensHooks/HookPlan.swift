@@ -14,11 +14,13 @@ public struct HookPlan {
 
     private var entries: [Entry?]
     private let layers: Int
+    /// The stack whose layers `touches` and `edits` ask about.
+    public private(set) var stack = HookStack.blocks
 
     /// - Throws: `LensError(.name)` for a name that is no activation of the model.
     public init(hooks: [Hook], caching filter: ActivationFilter, points: [HookPoint], nLayers: Int) throws {
-        layers = nLayers
-        entries = Array(repeating: nil, count: HookSite.allCases.count * (nLayers + 1))
+        layers = max(nLayers, points.compactMap(\.layer).max().map { $0 + 1 } ?? 0)
+        entries = Array(repeating: nil, count: HookSite.allCases.count * HookStack.allCases.count * (layers + 1))
         for hook in hooks {
             for point in try hook.filter.resolve(in: points) {
                 var entry = entries[slot(point)] ?? Entry()
@@ -34,13 +36,22 @@ public struct HookPlan {
         }
     }
 
-    private func slot(_ point: HookPoint) -> Int { point.site.index * (layers + 1) + (point.layer.map { $0 + 1 } ?? 0) }
+    /// The same plan, asked about the layers of another stack.
+    public func on(_ stack: HookStack) -> HookPlan {
+        var plan = self
+        plan.stack = stack
+        return plan
+    }
+
+    private func slot(_ point: HookPoint) -> Int {
+        (point.site.index * HookStack.allCases.count + point.stack.index) * (layers + 1) + (point.layer.map { $0 + 1 } ?? 0)
+    }
 
     /// Whether anyone looks at or edits it.
-    public func touches(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, layer: layer))] != nil }
+    public func touches(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, stack: stack, layer: layer))] != nil }
 
     /// Whether anyone edits it.
-    public func edits(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, layer: layer))]?.edits ?? false }
+    public func edits(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, stack: stack, layer: layer))]?.edits ?? false }
 
     /// Whether anything is edited anywhere.
     public var hasEdits: Bool { entries.contains { $0?.edits ?? false } }

@@ -22,12 +22,17 @@ public struct Architecture: Sendable {
     let weights: @Sendable (ModelConfig) -> [WeightRule]
     /// Tensors that some checkpoints hold and that are no parameters (globs, without prefix): masks, rotary buffers.
     let ignoredTensors: [String]
+    /// Whether models read one text and write another.
+    var isEncoderDecoder = false
+    /// What a checkpoint settles whatever its configuration says: parts that some files of a class hold and others do not.
+    /// It is told whether the file holds a tensor of a name, with or without prefix.
+    var settle: @Sendable (ModelConfig, (String) -> Bool) -> ModelConfig = { config, _ in config }
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .apertus, .bloom, .cohere, .cohere2, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2, .gptBigCode, .gptJ,
-        .gptNeo, .gptNeoX, .granite, .llama, .ministral, .mistral, .mistral3, .mpt, .olmo, .olmo2, .olmo3, .opt, .phi, .phi3, .qwen, .qwen2,
-        .qwen3, .santaCoder, .smolLM3, .stableLM, .starCoder2,
+        .apertus, .bert, .bloom, .cohere, .cohere2, .distilBERT, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2,
+        .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .granite, .llama, .ministral, .mistral, .mistral3, .mpt, .olmo, .olmo2, .olmo3, .openAIGPT,
+        .opt, .phi, .phi3, .qwen, .qwen2, .qwen3, .roberta, .santaCoder, .smolLM3, .stableLM, .starCoder2, .t5,
     ]
 
     /// The family of a `config.json`.
@@ -46,7 +51,7 @@ public struct Architecture: Sendable {
     /// - Throws: `LensError(.config)` for a missing, unknown or unsupported key.
     func modelConfig(_ json: JSON, at location: String) throws -> ModelConfig {
         let reader = try ConfigReader(json, at: location)
-        try reader.require("is_encoder_decoder", false)
+        try reader.require("is_encoder_decoder", .bool(isEncoderDecoder))
         try reader.require("add_cross_attention", false)
         try reader.require("quantization_config", nil, because: "load the unquantised weights")
         var config = try self.config(reader)
@@ -58,6 +63,11 @@ public struct Architecture: Sendable {
         try reader.finish(ignoring: ignoredKeys.union(Self.neutralKeys))
         do { try config.validate() } catch let error as LensError { throw error.located(in: location) }
         return config
+    }
+
+    /// The configuration of a checkpoint that holds these tensors.
+    func settled(_ config: ModelConfig, _ tensors: any TensorSource) -> ModelConfig {
+        settle(config) { name in (prefixes + [""]).contains { tensors.entry($0 + name) != nil } }
     }
 
     /// Keys of every Hugging Face configuration that change no number in a forward pass: names, training, generation,

@@ -71,13 +71,13 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// rewritten as by `fromPretrained`.
     public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
                 tokenizer: Tokenizer? = nil) throws {
-        // What is rewritten is rounded or quantised after that.
+        // What is rewritten is read as it is, and rounded or quantised once, after that.
         var stored = options
         if processing != .none { stored.dtype = nil }
         let folder = try ModelFolder(path: path, options: stored)
+        try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
         let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
-        var model = try Transformer.processed(folder.load(), processing)
-        if let dtype = options.dtype, processing != .none { model = try model.keeping(dtype) }
+        let model = try Transformer.processed(folder.load(), processing, keeping: processing == .none ? nil : options.dtype)
         self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 

@@ -66,18 +66,22 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        var load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
-                               dtype: dtype.flatMap(WeightFormat.init))
-        var path = ""
-        if let trainingCheckpoint {
-            let place = try localCheckpoint(trainingCheckpoint, of: model, progress)
-            path = place.path
-            load.config = load.config ?? place.config
-        } else {
-            path = try localFolder(of: model, progress)
-        }
-        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default,
-                                     options: load)
+        let (path, options) = try place(progress)
+        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default, options: options)
+    }
+
+    /// What of the model to load, and how.
+    var loadOptions: LoadOptions {
+        LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter, dtype: dtype.flatMap(WeightFormat.init))
+    }
+
+    /// The model's folder or file, downloaded if need be, and how to load it.
+    func place(_ progress: Progress) throws -> (path: String, options: LoadOptions) {
+        var options = loadOptions
+        guard let trainingCheckpoint else { return (try localFolder(of: model, progress), options) }
+        let place = try localCheckpoint(trainingCheckpoint, of: model, progress)
+        options.config = options.config ?? place.config
+        return (place.path, options)
     }
 }
 

@@ -146,7 +146,7 @@ extension ModelConfig {
             fields["window_size"] = .int(window.size)
             fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
         }
-        for (name, value) in positionFields + mechanismFields { fields[name] = value }
+        for (name, value) in positionFields + mechanismFields + encoderFields { fields[name] = value }
         return .object(fields)
     }
 }

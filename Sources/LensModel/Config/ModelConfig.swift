@@ -5,7 +5,7 @@
 import LensHooks
 import LensTensor
 
-/// The configuration of a decoder. Names are TransformerLens' in Swift's case.
+/// The configuration of a model. Names are TransformerLens' in Swift's case.
 public struct ModelConfig: Sendable, Hashable {
     // MARK: Sizes
     public var nLayers: Int
@@ -45,8 +45,14 @@ public struct ModelConfig: Sendable, Hashable {
     public var tiedEmbeddingScale = 1.0
     /// What W_U multiplies is multiplied by this first.
     public var unembedScale = 1.0
+    /// Width of token embeddings that are projected to d_model, and back before the unembedding; nil: they have d_model.
+    public var dEmbed: Int?
     /// Logits are c·tanh(logits / c), where given.
     public var outputSoftcap: Double?
+    /// What an encoder like BERT has before and after its blocks; nil for a decoder.
+    public var encoderParts: EncoderParts?
+    /// The encoder whose output this decoder reads, where it is one of an encoder-decoder.
+    public var encoder: EncoderStack?
 
     // MARK: What it came from
     public var modelName = "custom"
@@ -98,6 +104,8 @@ public struct ModelConfig: Sendable, Hashable {
         case onInput = "input"
         /// On what they write, before it is added to the residual stream; what they read is the stream itself (OLMo 2).
         case onOutput = "output"
+        /// On the sum of the residual stream and what was written (BERT, GPT-1, OPT-350m).
+        case onSum = "sum"
     }
 
     /// The feed-forward layer.
@@ -132,6 +140,8 @@ public struct ModelConfig: Sendable, Hashable {
         case rotary(Rotary)
         /// Scores fall with the distance between query and key.
         case alibi(ALiBi)
+        /// A learned number for each head and range of distances is added to scores.
+        case relative(RelativePositions)
         /// They do not.
         case none
     }
@@ -199,6 +209,7 @@ public struct ModelConfig: Sendable, Hashable {
     public var traits: Set<ModelTrait> {
         var traits: Set<ModelTrait> = []
         if position == .learned { traits.insert(.positionEmbedding) }
+        traits.formUnion(encoderTraits)
         if case .rotary = position { traits.insert(.rotary) }
         if norm != nil { traits.insert(.norm) }
         if norm != nil, normPlacement == .onOutput { traits.insert(.normOnOutput) }
@@ -216,7 +227,7 @@ public struct ModelConfig: Sendable, Hashable {
     }
 
     /// Every point where a hook can be, in firing order.
-    public var hookPoints: [HookPoint] { HookPoint.all(nLayers: nLayers, traits: traits) }
+    public var hookPoints: [HookPoint] { HookPoint.all(hookStacks) }
 
     /// The norm of what attention and MLP read.
     package var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
@@ -230,7 +241,7 @@ public struct ModelConfig: Sendable, Hashable {
     /// The size of an axis; nil for those that depend on the input.
     public func size(of axis: HookAxis) -> Int? {
         switch axis {
-        case .batch, .pos, .keyPos: return nil
+        case .batch, .pos, .keyPos, .encoderPos: return nil
         case .head: return nHeads
         case .kvHead: return kvHeads
         case .dHead: return dHead
@@ -239,6 +250,7 @@ public struct ModelConfig: Sendable, Hashable {
         case .dModel: return dModel
         case .dMlp: return mlp?.width
         case .dVocab: return dVocabOut
+        case .two: return 2
         case .one: return 1
         }
     }

@@ -110,9 +110,8 @@ extension GGUFMetadata {
         for context in [8192] + (3...20).map({ 1 << $0 }) {
             let scaling = Rotary.Scaling.llama3(factor: Double(factor), lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: context)
             let scaled = Rotary(dim: turning, base: base, scaling: scaling).inverseFrequencies(length: 0)
-            let ratios = zip(plain, scaled).map { (pair: (Float, Float)) -> Float in pair.0 / pair.1 }
-            let isEqual = ratios.count == factors.count && zip(ratios, factors).allSatisfy { (pair: (Float, Float)) -> Bool in abs(pair.0 - pair.1) <= 1e-5 * pair.1 }
-            if isEqual {
+            let ratios: [Float] = zip(plain, scaled).map { $0 / $1 }
+            if ratios.count == factors.count, zip(ratios, factors).allSatisfy({ (a: Float, b: Float) in abs(a - b) <= 1e-5 * b }) {
                 return JSONObject([("rope_type", "llama3"), ("factor", .double(Double(factor))), ("low_freq_factor", 1.0), ("high_freq_factor", 4.0),
                                    ("original_max_position_embeddings", .int(context))])
             }
