@@ -15,19 +15,19 @@ import TransformerLens
     /// `torch.save(model.state_dict(), "weights.pt")` and the configuration's fields.
     @Test func transformerLensCheckpoint() throws {
         let folder = Self.goldens + "/native-ln", golden = try Golden("native-ln"), base = try golden.run("base")
-        let model = try HookedTransformer(folder: folder + "/weights.pt", options: LoadOptions(config: folder + "/tl_config.json"))
+        let model = try HookedTransformer(folder: folder + "/weights.pt", processing: .none, options: LoadOptions(config: folder + "/tl_config.json"))
         let output = try model.model.run(.tokens(#require(base.tokens)), .init(cache: .all))
         expectClose(output.logits, try golden.tensor(base, "logits"), "weights.pt")
         let reference = try Models.named("native-ln")
         for name in reference.parameters.names { expectSameBits(try model.model.parameters[name], try reference.parameters[name], name) }
         // The configuration beside it, under either name; and the folder itself.
-        expectSameBits(try HookedTransformer(folder: folder + "/weights.pt").logits(Self.tokens), try model.logits(Self.tokens), "beside it")
-        expectSameBits(try HookedTransformer(folder: folder).logits(Self.tokens), try model.logits(Self.tokens), "the folder")
+        expectSameBits(try HookedTransformer(folder: folder + "/weights.pt", processing: .none).logits(Self.tokens), try model.logits(Self.tokens), "beside it")
+        expectSameBits(try HookedTransformer(folder: folder, processing: .none).logits(Self.tokens), try model.logits(Self.tokens), "the folder")
         try withTemporaryFolder { other in
             try copy(folder + "/weights.pt", other + "/model.pth")
-            expectError(.file, "no configuration", "--config") { try HookedTransformer(folder: other + "/model.pth") }
+            expectError(.file, "no configuration", "--config") { try HookedTransformer(folder: other + "/model.pth", processing: .none) }
             try copy(folder + "/tl_config.json", other + "/config.json")
-            expectSameBits(try HookedTransformer(folder: other).logits(Self.tokens), try model.logits(Self.tokens), "model.pth")
+            expectSameBits(try HookedTransformer(folder: other, processing: .none).logits(Self.tokens), try model.logits(Self.tokens), "model.pth")
         }
     }
 
@@ -40,29 +40,29 @@ import TransformerLens
             }
             try NumPyWriter.write(npz: contents, to: other + "/weights.npz")
             try copy(folder + "/tl_config.json", other + "/config.json")
-            let model = try HookedTransformer(folder: other + "/weights.npz")
-            expectSameBits(try model.logits(Self.tokens), try HookedTransformer(folder: folder).logits(Self.tokens), "weights.npz")
+            let model = try HookedTransformer(folder: other + "/weights.npz", processing: .none)
+            expectSameBits(try model.logits(Self.tokens), try HookedTransformer(folder: folder, processing: .none).logits(Self.tokens), "weights.npz")
         }
     }
 
     /// A part of a checkpoint, and one whose tensors do not fit.
     @Test func partsAndMisfits() throws {
         let folder = Self.goldens + "/native-ln", path = folder + "/weights.pt"
-        let cut = try HookedTransformer(folder: path, options: LoadOptions(firstNLayers: 1, nCtx: 5))
+        let cut = try HookedTransformer(folder: path, processing: .none, options: LoadOptions(firstNLayers: 1, nCtx: 5))
         #expect(cut.config.nLayers == 1 && cut.config.nCtx == 5)
-        expectError(.weights, "shape") { try HookedTransformer(folder: path, options: LoadOptions(config: Self.goldens + "/gpt2-tiny/tl_config.json")) }
-        expectError(.file) { try HookedTransformer(folder: folder + "/no.pt") }
-        expectError(.file) { try HookedTransformer(folder: path, options: LoadOptions(config: folder + "/no.json")) }
+        expectError(.weights, "shape") { try HookedTransformer(folder: path, processing: .none, options: LoadOptions(config: Self.goldens + "/gpt2-tiny/tl_config.json")) }
+        expectError(.file) { try HookedTransformer(folder: folder + "/no.pt", processing: .none) }
+        expectError(.file) { try HookedTransformer(folder: path, processing: .none, options: LoadOptions(config: folder + "/no.json")) }
     }
 
     /// The Hugging Face folder with its weights as torch.save wrote them, whole and in two files.
     @Test func binFolders() throws {
-        let golden = try HookedTransformer(folder: Self.goldens + "/qwen2-tied").logits(Self.tokens)
+        let golden = try HookedTransformer(folder: Self.goldens + "/qwen2-tied", processing: .none).logits(Self.tokens)
         for names in [["pytorch_model.bin"], ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]] {
             try withTemporaryFolder { folder in
                 try copy(Self.goldens + "/qwen2-tied/config.json", folder + "/config.json")
                 for name in names { try copy("\(Self.goldens)/bin/\(name)", "\(folder)/\(name)") }
-                expectSameBits(try HookedTransformer(folder: folder).logits(Self.tokens), golden, names[0])
+                expectSameBits(try HookedTransformer(folder: folder, processing: .none).logits(Self.tokens), golden, names[0])
             }
         }
     }

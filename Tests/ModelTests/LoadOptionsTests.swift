@@ -6,7 +6,7 @@ import TransformerLens
 
 @Suite struct LoadOptionsTests {
     private func load(_ name: String, _ options: LoadOptions) throws -> HookedTransformer {
-        try HookedTransformer(folder: "\(TestFolders.goldens)/\(name)", options: options)
+        try HookedTransformer(folder: "\(TestFolders.goldens)/\(name)", processing: .none, options: options)
     }
 
     private static let tokens = [[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]

@@ -58,6 +58,7 @@ struct TensorView: Sendable {
         guard let base = target.baseAddress, !range.isEmpty else { return }
         let run = run
         if run == shape.reduce(1, *) { return try read(start + range.lowerBound * elementBytes, target) }
+        if shape.count == 2, strides[0] == 1, strides[1] > 1 { return try gatherColumns(range, into: target, read: read) }
         // What the range touches, at most: read in one piece, then picked from.
         let first = place(range.lowerBound / run), span = spanned(range, run)
         var bytes = [UInt8](repeating: 0, count: (span.upperBound - span.lowerBound) * elementBytes)
@@ -71,6 +72,25 @@ struct TensorView: Sendable {
                 done += count * elementBytes
                 element += count
                 advance(&index, &at)
+            }
+        }
+    }
+
+    /// Of a matrix that lies column by column: the rows' part of each column, so that no more is read than is wanted.
+    private func gatherColumns(_ range: Range<Int>, into target: UnsafeMutableRawBufferPointer,
+                               read: (_ at: Int, _ target: UnsafeMutableRawBufferPointer) throws -> Void) throws {
+        guard let base = target.baseAddress else { return }
+        let columns = shape[1], rows = range.lowerBound / columns..<(range.upperBound - 1) / columns + 1
+        var part = [UInt8](repeating: 0, count: rows.count * elementBytes)
+        for column in 0..<columns {
+            try part.withUnsafeMutableBytes { try read(start + (column * strides[1] + rows.lowerBound) * elementBytes, $0) }
+            part.withUnsafeBytes { source in
+                guard let source = source.baseAddress else { return }
+                for row in rows {
+                    let element = row * columns + column
+                    guard range.contains(element) else { continue }
+                    (base + (element - range.lowerBound) * elementBytes).copyMemory(from: source + (row - rows.lowerBound) * elementBytes, byteCount: elementBytes)
+                }
             }
         }
     }

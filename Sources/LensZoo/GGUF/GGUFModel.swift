@@ -18,6 +18,10 @@ struct GGUFModel: Sendable {
 
     init(path: String) throws {
         let file = try GGUFFile(path: path), format = try GGUFFormat.find(for: file)
+        if let parts = file["split.count"]?.intValue, parts > 1 {
+            throw LensError(.file, "a part of a model in several GGUF files", at: path, expected: "one file", found: "\(parts) parts",
+                            advice: "join them (llama-gguf-split --merge)")
+        }
         let metadata = GGUFMetadata(file, architecture: format.name)
         let json = JSON.object(try format.config(metadata))
         try metadata.finish(ignoring: Self.neutralKeys)
