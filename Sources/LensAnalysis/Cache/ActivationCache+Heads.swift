@@ -29,6 +29,7 @@ extension ActivationCache {
 
     /// What the heads of some layers add to the residual stream: `[layer × head, *batch, pos, d_model]`.
     func headStack(_ layers: Range<Int>, _ model: Transformer, posSlice: AxisSlice) throws -> Labeled {
+        try checkStreamIsSum(model)
         let stacks = try layers.map { layer in
             try throughOutputNorm(headResults(layer, model, posSlice: posSlice), .attention, layer, model, posSlice: posSlice)
         }

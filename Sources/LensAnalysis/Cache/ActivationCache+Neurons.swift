@@ -67,6 +67,7 @@ extension ActivationCache {
     /// Layers of experts have none.
     func neuronStack(_ layer: Int, _ model: Transformer, neuronSlice: AxisSlice = .all, posSlice: AxisSlice, directions: Tensor?,
                      reader: Reader?) throws -> Labeled {
+        try checkStreamIsSum(model)
         let width = model.config.mlp?.width ?? 0, neurons = try neuronSlice.indices(width)
         let layers = (0..<layer).filter(model.hasNeurons)
         let stacks = try layers.map { l in

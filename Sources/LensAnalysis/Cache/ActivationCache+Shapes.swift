@@ -35,6 +35,13 @@ extension ActivationCache {
         return layer
     }
 
+    /// - Throws: `LensError(.usage)` where the stream is normalised on its way: it is no sum of what was written to it then.
+    func checkStreamIsSum(_ model: Transformer) throws {
+        guard model.config.norm == nil || model.config.normPlacement != .onSum else {
+            throw LensError(.usage, "the residual stream of this model is no sum of its parts", found: "norms of the stream after each sublayer")
+        }
+    }
+
     /// The residual stream entering attention of a layer, its MLP, or the final norm: `[*batch, pos, d_model]`.
     func stream(_ layer: Int, _ model: Transformer, mlpInput: Bool = false) throws -> Tensor {
         if mlpInput, !model.config.parallelAttnMLP { return try self["resid_mid", layer] }

@@ -56,6 +56,7 @@ extension ActivationCache {
     public func decomposeResid(in model: some HasTransformer, layer: Int? = nil, mlpInput: Bool = false, mode: SublayerMode = .all,
                                applyLn: Bool = false, posSlice: AxisSlice = .all, inclEmbeds: Bool = true) throws -> Labeled {
         let model = model.model, layer = try inputLayer(layer, of: model, mlpInput: mlpInput)
+        try checkStreamIsSum(model)
         var names: [(name: String, label: String)] = inclEmbeds ? embeddings(model) : []
         let attention = attentionLayers(before: layer, model, mlpInput: mlpInput)
         for l in 0..<max(layer, attention.upperBound) {
