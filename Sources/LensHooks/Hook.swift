@@ -11,11 +11,14 @@ public struct HookContext: Sendable {
     public let step: Int
     /// Whether each position is a real token, those before the local ones included: `[batch][positions.upperBound]`.
     public let isReal: [[Bool]]
+    /// Of an expert's activation: which of batch × pos each of its rows is; else nil.
+    public package(set) var routed: [Int]?
     /// Left padding of each batch row, in positions.
     public var padding: [Int] { isReal.map { $0.firstIndex(of: true) ?? $0.count } }
 
     public var site: HookSite { point.site }
     public var layer: Int? { point.layer }
+    public var expert: Int? { point.expert }
     /// The full name, `blocks.3.attn.hook_z`.
     public var name: String { point.name }
     public var isPrefill: Bool { step == 0 }

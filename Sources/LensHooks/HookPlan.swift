@@ -13,12 +13,23 @@ public struct HookPlan {
     }
 
     private var entries: [Entry?]
+    /// Where each site's entries begin, and how many it has in a layer.
+    private var starts: [Int] = []
     private let layers: Int
+    private let experts: Int
 
     /// - Throws: `LensError(.name)` for a name that is no activation of the model.
-    public init(hooks: [Hook], caching filter: ActivationFilter, points: [HookPoint], nLayers: Int) throws {
+    /// - Parameter points: the model's; asked for only if there is anything to resolve.
+    public init(hooks: [Hook], caching filter: ActivationFilter, points makePoints: @autoclosure () -> [HookPoint], nLayers: Int) throws {
+        let points = hooks.isEmpty && filter.isNone ? [] : makePoints()
         layers = nLayers
-        entries = Array(repeating: nil, count: HookSite.allCases.count * (nLayers + 1))
+        experts = points.compactMap(\.expert).max().map { $0 + 1 } ?? 0
+        var count = 0
+        for site in HookSite.allCases where !points.isEmpty {
+            starts.append(count)
+            count += (nLayers + 1) * (site.isPerExpert ? experts : 1)
+        }
+        entries = Array(repeating: nil, count: count)
         for hook in hooks {
             for point in try hook.filter.resolve(in: points) {
                 var entry = entries[slot(point)] ?? Entry()
@@ -34,18 +45,27 @@ public struct HookPlan {
         }
     }
 
-    private func slot(_ point: HookPoint) -> Int { point.site.index * (layers + 1) + (point.layer.map { $0 + 1 } ?? 0) }
+    private func slot(_ point: HookPoint) -> Int {
+        let layer = point.layer.map { $0 + 1 } ?? 0
+        return starts[point.site.index] + (point.site.isPerExpert ? layer * experts + (point.expert ?? 0) : layer)
+    }
+
+    private func entry(_ point: HookPoint) -> Entry? { entries.isEmpty ? nil : entries[slot(point)] }
 
     /// Whether anyone looks at or edits it.
-    public func touches(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, layer: layer))] != nil }
+    public func touches(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil) -> Bool {
+        entry(HookPoint(site, layer: layer, expert: expert)) != nil
+    }
 
     /// Whether anyone edits it.
-    public func edits(_ site: HookSite, _ layer: Int? = nil) -> Bool { entries[slot(HookPoint(site, layer: layer))]?.edits ?? false }
+    public func edits(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil) -> Bool {
+        entry(HookPoint(site, layer: layer, expert: expert))?.edits ?? false
+    }
 
     /// Runs the hooks of a point on `tensor`, then gives it to `capture` if the cache wants it.
     /// - Throws: what a hook throws; `LensError(.shape)` for an edit that changed the shape.
     package func fire(_ context: HookContext, _ tensor: inout Tensor, capture: (HookPoint, Tensor) throws -> Void) throws {
-        guard let entry = entries[slot(context.point)] else { return }
+        guard let entry = entry(context.point) else { return }
         let shape = tensor.shape
         for action in entry.actions {
             switch action {

@@ -15,6 +15,15 @@ public enum HookAxis: String, Sendable, Hashable {
     case dModel = "d_model"
     case dMlp = "d_mlp"
     case dVocab = "d_vocab"
+    case expert
+    /// The experts that a token goes to.
+    case expertPerToken = "expert_per_token"
+    /// The tokens that go to one expert, in order of batch and position: another number in every run.
+    case routed
+    /// Neurons of an expert.
+    case dExpert = "d_expert"
+    /// Neurons of the expert that every token goes to.
+    case dShared = "d_shared"
     /// Size 1.
     case one = "1"
 }
@@ -28,7 +37,15 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     /// Blocks begin with norms.
     case norm
     case mlp
+    /// The layer's MLP is one, not a mixture of experts.
+    case denseMLP
     case gatedMLP
+    /// Neurons are normalised after the activation function.
+    case mlpNorm
+    /// The layer's MLP is a mixture of experts.
+    case experts
+    /// Besides them there is an expert that every token goes to.
+    case sharedExpert
     /// The MLP reads what attention wrote, so there is a residual stream between them.
     case residMid
     /// Every head has its own keys and values.
@@ -41,7 +58,8 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case outputNorm
 }
 
-/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer.
+/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer,
+/// `{e}` the expert.
 public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case tokens = "hook_tokens"
     case embedScale = "embed.ln.hook_scale"
@@ -77,8 +95,20 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case mlpIn = "blocks.{i}.hook_mlp_in"
     case ln2Scale = "blocks.{i}.ln2.hook_scale"
     case ln2Normalized = "blocks.{i}.ln2.hook_normalized"
+    case expertWeights = "blocks.{i}.mlp.hook_expert_weights"
+    case expertIndices = "blocks.{i}.mlp.hook_expert_indices"
+    // Here hook_pre is what the gate multiplies, and hook_gate the gate: the other way round than in a dense layer.
+    case expertGate = "blocks.{i}.mlp.experts.{e}.hook_gate"
+    case expertPre = "blocks.{i}.mlp.experts.{e}.hook_pre"
+    case expertPost = "blocks.{i}.mlp.experts.{e}.hook_post"
+    case sharedGate = "blocks.{i}.mlp.shared_expert.hook_gate"
+    case sharedPre = "blocks.{i}.mlp.shared_expert.hook_pre"
+    case sharedPost = "blocks.{i}.mlp.shared_expert.hook_post"
     case mlpPre = "blocks.{i}.mlp.hook_pre"
     case mlpPreLinear = "blocks.{i}.mlp.hook_pre_linear"
+    case mlpMid = "blocks.{i}.mlp.hook_mid"
+    case mlpNormScale = "blocks.{i}.mlp.ln.hook_scale"
+    case mlpNormNormalized = "blocks.{i}.mlp.ln.hook_normalized"
     case mlpPost = "blocks.{i}.mlp.hook_post"
     case ln2PostScale = "blocks.{i}.ln2_post.hook_scale"
     case ln2PostNormalized = "blocks.{i}.ln2_post.hook_normalized"
@@ -142,9 +172,20 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .attnOut: Row([.batch, .pos, .dModel], "what attention adds to the residual stream")
         case .residMid: Row([.batch, .pos, .dModel], needs: [.residMid], "residual stream between attention and MLP")
         case .mlpIn: Row([.batch, .pos, .dModel], needs: [.mlp], onDemand: true, "residual stream as the MLP reads it, before ln2")
-        case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.mlp], "before the activation function (gated: the gate)")
+        case .expertWeights: Row([.batch, .pos, .expert], needs: [.experts], "share of each expert: of all of them, before the best are chosen; where the choice comes first, of those, the others 0")
+        case .expertIndices: Row([.batch, .pos, .expertPerToken], needs: [.experts], "the experts each token goes to, best first")
+        case .expertGate: Row([.routed, .dExpert], needs: [.experts], "the expert's gate, before the activation function, of the tokens that go to it (TransformerLens orders them by choice, then position)")
+        case .expertPre: Row([.routed, .dExpert], needs: [.experts], "what the expert's gate multiplies")
+        case .expertPost: Row([.routed, .dExpert], needs: [.experts], "the expert's neurons")
+        case .sharedGate: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "the shared expert's gate, before the activation function")
+        case .sharedPre: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "what the shared expert's gate multiplies")
+        case .sharedPost: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "the shared expert's neurons")
+        case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.denseMLP], "before the activation function (gated: the gate)")
         case .mlpPreLinear: Row([.batch, .pos, .dMlp], needs: [.gatedMLP], "what the gate multiplies")
-        case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.mlp], "after the activation function: the neurons")
+        case .mlpMid: Row([.batch, .pos, .dMlp], needs: [.mlpNorm], "after the activation function, before the norm")
+        case .mlpNormScale: Row([.batch, .pos, .one], needs: [.mlpNorm], "what the neurons' norm divides by")
+        case .mlpNormNormalized: Row([.batch, .pos, .dMlp], needs: [.mlpNorm], "neurons normalised, before weight and bias")
+        case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.denseMLP], "after the activation function (and norm): the neurons")
         case .ln2PostScale: Row([.batch, .pos, .one], needs: [.outputNorm, .mlp], "what the norm of the MLP's output divides by")
         case .ln2PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm, .mlp], "the MLP's output normalised, before weight and bias")
         case .mlpOut: Row([.batch, .pos, .dModel], needs: [.mlp], "what the MLP adds to the residual stream")
@@ -161,10 +202,15 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     /// Whether it belongs to a block.
     public var isInBlock: Bool { rawValue.hasPrefix("blocks.") }
 
-    /// The full name, `blocks.3.attn.hook_z`.
-    public func name(layer: Int? = nil) -> String {
+    /// Whether each expert of a layer has one.
+    public var isPerExpert: Bool { rawValue.hasPrefix(Self.expertPrefix) }
+    private static let expertPrefix = "blocks.{i}.mlp.experts.{e}."
+
+    /// The full name, `blocks.3.attn.hook_z` or `blocks.3.mlp.experts.5.hook_post`.
+    public func name(layer: Int? = nil, expert: Int? = nil) -> String {
         guard isInBlock, let layer else { return rawValue }
-        return "blocks.\(layer)." + rawValue.dropFirst("blocks.{i}.".count)
+        guard isPerExpert, let expert else { return "blocks.\(layer)." + rawValue.dropFirst("blocks.{i}.".count) }
+        return "blocks.\(layer).mlp.experts.\(expert)." + rawValue.dropFirst(Self.expertPrefix.count)
     }
 
     /// The axis that positions are sliced on: the queries' if there is one, else the keys'.
@@ -175,39 +221,72 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
 }
 
-/// A site in a given layer.
+/// A site in a given layer, of a given expert.
 public struct HookPoint: Sendable, Hashable {
     public let site: HookSite
     /// The block, for sites in blocks.
     public let layer: Int?
+    /// The expert, for sites of experts.
+    public let expert: Int?
     /// TransformerLens' full name.
-    public var name: String { site.name(layer: layer) }
+    public var name: String { site.name(layer: layer, expert: expert) }
 
-    public init(_ site: HookSite, layer: Int? = nil) {
+    public init(_ site: HookSite, layer: Int? = nil, expert: Int? = nil) {
         self.site = site
         self.layer = layer
+        self.expert = expert
     }
 
-    /// Layers that a name, which may come from a file, can count.
-    private static let mostLayers = 1 << 30
+    /// Layers, or experts, that a name, which may come from a file, can count.
+    private static let most = 1 << 30
 
     /// The point of a full name; nil if no site has it.
     public init?(name: String) {
         let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
         let layer = parts.count == 3 && parts[0] == "blocks" ? Int(parts[1]) : nil
-        guard (0..<Self.mostLayers).contains(layer ?? 0) else { return nil }
-        guard let site = HookSite(rawValue: layer == nil ? name : "blocks.{i}.\(parts[2])"), site.isInBlock == (layer != nil),
-              site.name(layer: layer) == name else { return nil }
-        self.init(site, layer: layer)
+        let (rest, expert) = layer == nil ? (name, nil) : Self.withoutExpert(parts[2])
+        guard (0..<Self.most).contains(layer ?? 0), (0..<Self.most).contains(expert ?? 0) else { return nil }
+        guard let site = HookSite(rawValue: layer == nil ? rest : "blocks.{i}.\(rest)"), site.isInBlock == (layer != nil),
+              site.isPerExpert == (expert != nil), site.name(layer: layer, expert: expert) == name else { return nil }
+        self.init(site, layer: layer, expert: expert)
     }
 
-    /// Every point of a model with these traits, in firing order.
-    public static func all(nLayers: Int, traits: Set<ModelTrait>) -> [HookPoint] {
-        let sites = HookSite.allCases.filter { traits.isSuperset(of: $0.row.requires) }
+    /// `mlp.experts.5.hook_post` as `mlp.experts.{e}.hook_post` and 5; other names as they are.
+    private static func withoutExpert(_ name: Substring) -> (name: String, expert: Int?) {
+        let parts = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 4, parts[0] == "mlp", parts[1] == "experts", let expert = Int(parts[2]) else { return (String(name), nil) }
+        return ("mlp.experts.{e}.\(parts[3])", expert)
+    }
+
+    /// Every point of a model, in firing order.
+    /// - Parameters:
+    ///   - traits: of a layer; of nil, those of the model as a whole.
+    ///   - experts: of a layer that has any.
+    public static func all(nLayers: Int, experts: Int = 0, traits: (Int?) -> Set<ModelTrait>) -> [HookPoint] {
+        let model = traits(nil)
+        let sites = HookSite.allCases.filter { $0.isInBlock || model.isSuperset(of: $0.row.requires) }
         let before = sites.prefix { !$0.isInBlock }, blocks = sites.filter(\.isInBlock)
         let after = sites.dropFirst(before.count).filter { !$0.isInBlock }
         return before.map { HookPoint($0) }
-            + (0..<nLayers).flatMap { layer in blocks.map { HookPoint($0, layer: layer) } }
+            + (0..<nLayers).flatMap { layer in inBlock(layer, blocks, traits(layer), experts: experts) }
             + after.map { HookPoint($0) }
+    }
+
+    /// The points of one block: those of experts come expert by expert.
+    private static func inBlock(_ layer: Int, _ sites: [HookSite], _ traits: Set<ModelTrait>, experts: Int) -> [HookPoint] {
+        let sites = sites.filter { traits.isSuperset(of: $0.row.requires) }
+        let perExpert = sites.filter(\.isPerExpert)
+        return sites.flatMap { site -> [HookPoint] in
+            guard site.isPerExpert else { return [HookPoint(site, layer: layer)] }
+            guard site == perExpert.first else { return [] }
+            return (0..<experts).flatMap { expert in perExpert.map { HookPoint($0, layer: layer, expert: expert) } }
+        }
+    }
+
+    /// Whether it fires before another: blocks lie together in a run, and in a block the sites of one expert.
+    package static func firesBefore(_ a: HookPoint, _ b: HookPoint) -> Bool {
+        if let first = a.layer, let second = b.layer, first != second { return first < second }
+        if let first = a.expert, let second = b.expert, first != second { return first < second }
+        return a.site.index < b.site.index
     }
 }

@@ -22,7 +22,8 @@ public func saveRun(tokens: IntTensor?, logits: Tensor?, cache: ActivationCache,
         }
     }
     if path.hasSuffix(".safetensors") {
-        let metadata = ["n_layers": "\(cache.nLayers)", "has_batch_dim": "\(cache.hasBatchDim)"]
+        let metadata = ["n_layers": "\(cache.nLayers)", "has_batch_dim": "\(cache.hasBatchDim)",
+                        "has_gated_mlp": "\(cache.hasGatedMLP)"]
         try SafetensorsWriter.write(contents, metadata: metadata, to: path)
     } else if path.hasSuffix(".npz") {
         try NumPyWriter.write(npz: contents, to: path)
@@ -51,13 +52,8 @@ extension ActivationCache {
         }
         let metadata = (source as? SafetensorsFile)?.metadata ?? [:]
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
-        self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false")
-        for point in points.sorted(by: Self.firesBefore) { store(point.name, try Tensor(stored: point.name, in: source)) }
-    }
-
-    private static func firesBefore(_ a: HookPoint, _ b: HookPoint) -> Bool {
-        // Blocks lie together in the table, one after the other in a run.
-        if let first = a.layer, let second = b.layer, first != second { return first < second }
-        return a.site.index < b.site.index
+        self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false",
+                  hasGatedMLP: metadata["has_gated_mlp"].map { $0 == "true" } ?? points.contains { $0.site == .mlpPreLinear })
+        for point in points.sorted(by: HookPoint.firesBefore) { store(point.name, try Tensor(stored: point.name, in: source)) }
     }
 }

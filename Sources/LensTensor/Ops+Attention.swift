@@ -15,6 +15,8 @@ public struct AttentionSpec: Sendable, Hashable {
     public var softcap: Float?
     /// A slope for each head: slope · (key position - query position) is added to scores, where given.
     public var alibi: [Float]?
+    /// A score for each head that the pattern is normalised with and that has no value, where given: rows then sum to less than 1.
+    public var sinks: [Float]?
     /// Whether a query sees only positions up to its own.
     public var causal: Bool
     /// A query at p sees positions after p - window, where given.
@@ -82,7 +84,8 @@ public func attention(_ spec: AttentionSpec, from source: AttentionSource, over 
         guard shape == [batch, spec.heads, queries, keys] else { throw mismatch("[\(batch), \(spec.heads), pos, \(keys)]", shape) }
     }
     guard pages.kvHeads == spec.kvHeads, pages.dHead == spec.dHead, spec.kvHeads > 0, spec.heads % spec.kvHeads == 0,
-          keyMask.map({ $0.count == batch * keys }) ?? true, spec.alibi.map({ $0.count == spec.heads }) ?? true else {
+          keyMask.map({ $0.count == batch * keys }) ?? true, spec.alibi.map({ $0.count == spec.heads }) ?? true,
+          spec.sinks.map({ $0.count == spec.heads }) ?? true else {
         throw mismatch("keys of \(spec.kvHeads) heads, slopes of \(spec.heads)", shape)
     }
     let square = [batch, spec.heads, queries, keys]
@@ -130,11 +133,14 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
                 first.withUnsafeBufferPointer { firstBuffer in
                     (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
                         (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
+                          (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
                             args.pages = UnsafePointer(readable)
                             args.first = firstBuffer.baseAddress
                             args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
                             args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
+                            args.sinks = spec.sinks == nil ? nil : sinks.baseAddress
                             withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                          }
                         }
                     }
                 }

@@ -17,6 +17,11 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     case geluPytorchTanh = "gelu_pytorch_tanh"
     /// x·σ(x).
     case silu
+    /// x·softmax(x) over the neurons (Elhage et al., 2022): it looks at the whole row, so it does not ride on a product.
+    case solu
+
+    /// Whether an element depends on itself alone.
+    public var isElementwise: Bool { self != .solu }
 
     var kernel: lens_act {
         switch self {
@@ -25,6 +30,7 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
         case .geluNew, .geluPytorchTanh: return LENS_ACT_GELU_NEW
         case .geluFast: return LENS_ACT_GELU_FAST
         case .silu: return LENS_ACT_SILU
+        case .solu: return LENS_ACT_NONE  // its own operation; see `applying`
         }
     }
 }
@@ -102,6 +108,9 @@ extension PackedMatrix {
               epilogue.residual.map({ $0.count == count * self.columns }) ?? true else {
             throw LensError(.shape, "epilogue of a product", expected: "bias [\(self.columns)], gate and residual like \(shape)",
                             found: "\([epilogue.bias?.shape, epilogue.gate?.shape, epilogue.residual?.shape])")
+        }
+        guard epilogue.activation?.isElementwise ?? true else {
+            throw LensError(.usage, "an activation over whole rows cannot ride on a product", found: epilogue.activation?.rawValue ?? "")
         }
         let isa = try Kernels.isa()
         let x = try x.contiguous(), bias = try epilogue.bias?.contiguous()

@@ -22,11 +22,13 @@ public struct Architecture: Sendable {
     let weights: @Sendable (ModelConfig) -> [WeightRule]
     /// Tensors that some checkpoints hold and that are no parameters (globs, without prefix): masks, rotary buffers.
     let ignoredTensors: [String]
+    /// Whether its own reading of the configuration looks at `quantization_config`.
+    var readsQuantization = false
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .bloom, .falcon, .gemma, .gemma2, .gemma3, .glm4, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX,
-        .llama, .mistral, .olmo, .opt, .phi, .phi3, .qwen2, .qwen3, .stableLM, .starCoder2,
+        .bloom, .falcon, .gemma, .gemma2, .gemma3, .glm4, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .gptOSS,
+        .llama, .mistral, .mixtral, .olmo, .opt, .phi, .phi3, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .stableLM, .starCoder2,
     ]
 
     /// The family of a `config.json`.
@@ -47,7 +49,7 @@ public struct Architecture: Sendable {
         let reader = try ConfigReader(json, at: location)
         try reader.require("is_encoder_decoder", false)
         try reader.require("add_cross_attention", false)
-        try reader.require("quantization_config", nil, because: "load the unquantised weights")
+        if !readsQuantization { try reader.require("quantization_config", nil, because: "load the unquantised weights") }
         var config = try self.config(reader)
         config.originalArchitecture = huggingFaceNames.first
         try reader.finish(ignoring: ignoredKeys.union(Self.neutralKeys))

@@ -11,7 +11,7 @@ struct WeightLoader {
     let architecture: Architecture
     let config: ModelConfig
     let tensors: any TensorSource
-    private let buffer = ChunkBuffer()
+    let buffer = ChunkBuffer()
 
     init(architecture: Architecture, config: ModelConfig, tensors: any TensorSource) {
         self.architecture = architecture
@@ -21,7 +21,7 @@ struct WeightLoader {
 
     /// Where chunks of the file pass through. One for the whole load: freeing one after each tensor would leave holes
     /// between the weights.
-    private final class ChunkBuffer {
+    final class ChunkBuffer {
         private(set) var bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 64)
 
         func grow(to count: Int) {
@@ -46,16 +46,29 @@ struct WeightLoader {
             }
             // What the configuration says is not there is not taken if it is: it stays an extra tensor.
             guard spec.isExpected else { continue }
-            guard let name = stored(rule.source) ?? rule.otherSource.flatMap(stored) else {
-                throw LensError(.weights, "missing tensor", at: tensors.location, expected: [rule.source, rule.otherSource].compactMap(\.self).map { architecture.prefixes[0] + $0 }.joined(separator: " or "),
+            guard let (place, names) = stored(rule) else {
+                throw LensError(.weights, "missing tensor", at: tensors.location,
+                                expected: rule.places.flatMap { [$0.source, $0.otherSource].compactMap(\.self) }.map { architecture.prefixes[0] + $0 }.joined(separator: " or "),
                                 advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }
-            unused.remove(name)
-            values[rule.parameter] = try read(rule, name, spec)
+            unused.subtract(names)
+            values[rule.parameter] = try read(place, names, spec)
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
+    }
+
+    /// The form of a rule that the file has, and the names of its tensors.
+    private func stored(_ rule: WeightRule) -> (place: WeightRule, names: [String])? {
+        for place in rule.places {
+            if place.form == .mxfp4 {
+                guard let blocks = stored(place.source + "_blocks"), let scales = stored(place.source + "_scales") else { continue }
+                return (place, [blocks, scales])
+            }
+            if let name = stored(place.source) ?? place.otherSource.flatMap(stored) { return (place, [name]) }
+        }
+        return nil
     }
 
     /// The name under which the file holds a tensor: with one of the family's prefixes, or bare.
@@ -76,40 +89,49 @@ struct WeightLoader {
         }
     }
 
-    private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
-        let entry = try tensors.requireEntry(name)
+    private func read(_ rule: WeightRule, _ names: [String], _ spec: ParameterSpec) throws -> Parameter {
+        if rule.form == .mxfp4 { return try readMXFP4(rule, names, spec) }
+        let name = names[0], entry = try tensors.requireEntry(name)
         let element = try element(of: entry)
         guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, spec)) }
         let total = rule.outputs.total(for: columns)
         let stored = rule.form == .linear ? [total, rows] : [rows, total]
-        guard entry.shape == stored else { throw misshapen(name, stored, entry.shape) }
+        let offset = try checkedOffset(rule, entry, stored)
         return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
             var column = 0
-            for outputs in rule.outputs.ranges(for: columns) {
-                try rule.form == .linear ? packLinear(entry, element, rows, outputs, to: column, writer)
-                    : packConv1D(entry, element, rows, outputs, to: column, writer)
-                column += outputs.count
+            for run in rule.outputs.runs(for: columns) {
+                try rule.form == .linear ? packLinear(entry, element, offset, rows, run, to: column, writer)
+                    : packConv1D(entry, element, offset, rows, width: total, run, to: column, writer)
+                column += run.count
             }
         })
     }
 
-    /// `[out, in]`: a chunk of outputs at a time, to the columns from `column` on.
-    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
-                            _ writer: PackedMatrix.Writer) throws {
-        let shift = column - outputs.lowerBound
-        try forEachChunk(of: entry, element, outputs, width: rows) { chunk, bytes in
-            try writer.pack(rows: 0..<rows, columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: bytes, element,
-                            rowStride: 1, columnStride: rows)
+    /// Where the rule's part of a tensor begins, in elements, after its shape has been checked.
+    func checkedOffset(_ rule: WeightRule, _ entry: TensorEntry, _ stored: [Int]) throws -> Int {
+        guard let expert = rule.expert, let count = config.mlp?.experts?.count else {
+            guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+            return 0
+        }
+        guard entry.shape == [count] + stored, expert < count else { throw misshapen(entry.name, [count] + stored, entry.shape) }
+        return expert * stored.reduce(1, *)
+    }
+
+    /// `[out, in]` from element `offset` on: a chunk of outputs at a time, to the columns from `column` on.
+    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, _ run: WeightRule.Outputs.Run,
+                            to column: Int, _ writer: PackedMatrix.Writer) throws {
+        try forEachChunk(of: entry, element, from: offset + run.start * rows, 0..<run.count, width: rows, step: run.step) { chunk, bytes in
+            try writer.pack(rows: 0..<rows, columns: column + chunk.lowerBound..<column + chunk.upperBound, from: bytes, element,
+                            rowStride: 1, columnStride: rows * run.step)
         }
     }
 
-    /// `[in, out]`: a chunk of inputs at a time, to the columns from `column` on.
-    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
-                            _ writer: PackedMatrix.Writer) throws {
-        let width = entry.shape[1]
-        try forEachChunk(of: entry, element, 0..<rows, width: width) { chunk, bytes in
-            try writer.pack(rows: chunk, columns: column..<column + outputs.count, from: bytes + outputs.lowerBound * element.byteCount, element,
-                            rowStride: width, columnStride: 1)
+    /// `[in, out]` from element `offset` on: a chunk of inputs at a time, to the columns from `column` on.
+    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, width: Int,
+                            _ run: WeightRule.Outputs.Run, to column: Int, _ writer: PackedMatrix.Writer) throws {
+        try forEachChunk(of: entry, element, from: offset, 0..<rows, width: width) { chunk, bytes in
+            try writer.pack(rows: chunk, columns: column..<column + run.count, from: bytes + run.start * element.byteCount, element,
+                            rowStride: width, columnStride: run.step)
         }
     }
 
@@ -120,15 +142,18 @@ struct WeightLoader {
         let isTable = spec.shape.count == 2 && rule.parameter.contains("embed.")
         let total = rule.outputs.total(for: count)
         let stored = isTable ? [total / spec.shape[1], spec.shape[1]] : [total]
-        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+        let offset = try checkedOffset(rule, entry, stored)
         var values = Tensor(zeros: spec.shape)
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
-            for outputs in rule.outputs.ranges(for: count) {
-                try forEachChunk(of: entry, element, outputs, width: 1) { chunk, bytes in
-                    convert(bytes, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+            for run in rule.outputs.runs(for: count) {
+                try forEachChunk(of: entry, element, from: offset + run.start, 0..<run.count, width: 1, step: run.step) { chunk, bytes in
+                    guard run.step > 1 else { return convert(bytes, element, count: chunk.count, to: base + chunk.lowerBound) }
+                    for index in chunk {
+                        convert(bytes + (index - chunk.lowerBound) * run.step * element.byteCount, element, count: 1, to: base + index)
+                    }
                 }
-                base += outputs.count
+                base += run.count
             }
             if case .none = rule.change { return }
             for index in destination.indices { destination[index] = rule.change(destination[index]) }
@@ -136,17 +161,18 @@ struct WeightLoader {
         return values
     }
 
-    /// Reads rows `range` (of `width` elements each) in chunks: `body` gets the rows of a chunk and their bytes.
-    private func forEachChunk(of entry: TensorEntry, _ element: PackedMatrix.Element, _ range: Range<Int>, width: Int,
+    /// Reads rows `range` of `width` elements each, `step` rows apart, counted from element `offset`, in chunks: `body` gets the
+    /// rows of a chunk and the bytes from the first to the last of them.
+    private func forEachChunk(of entry: TensorEntry, _ element: PackedMatrix.Element, from offset: Int, _ range: Range<Int>, width: Int, step: Int = 1,
                               _ body: (Range<Int>, UnsafeRawPointer) throws -> Void) throws {
         let rowBytes = width * element.byteCount
         guard rowBytes > 0, !range.isEmpty else { return }
         buffer.grow(to: rowBytes)
-        let step = min(range.count, buffer.bytes.count / rowBytes)
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: step) {
-            let chunk = start..<min(start + step, range.upperBound)
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(chunk.count * rowBytes)])
-            try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
+        let most = max(1, buffer.bytes.count / rowBytes / step)
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: most) {
+            let chunk = start..<min(start + most, range.upperBound), rows = (chunk.count - 1) * step + 1
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(rows * rowBytes)])
+            try tensors.read(entry.name, elementOffset: offset + start * step * width, elementCount: rows * width, into: bytes)
             guard let base = bytes.baseAddress else { return }
             try body(chunk, UnsafeRawPointer(base))
         }
@@ -164,7 +190,7 @@ struct WeightLoader {
         }
     }
 
-    private func misshapen(_ name: String, _ expected: [Int], _ found: [Int]) -> LensError {
+    func misshapen(_ name: String, _ expected: [Int], _ found: [Int]) -> LensError {
         LensError(.weights, "tensor of the wrong shape", at: "\(tensors.location): \(name)", expected: "\(expected)", found: "\(found)")
     }
 }

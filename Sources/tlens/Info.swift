@@ -31,7 +31,7 @@ struct Info: ParsableCommand {
             table.add([site.rawValue + (site.row.isOnDemand ? " *" : ""), shape(site, model.config), site.row.about])
         }
         try say(table.text)
-        try say("\n{i}: 0 to \(model.config.nLayers - 1).  *: exists where it is named, not under `all`.")
+        try say("\n{i}: 0 to \(model.config.nLayers - 1).\(experts(model.config))  *: exists where it is named, not under `all`.")
     }
 
     private func json(_ model: HookedTransformer) throws -> JSON {
@@ -50,7 +50,12 @@ struct Info: ParsableCommand {
     }
 
     private func sites(_ config: ModelConfig) -> [HookSite] {
-        HookSite.allCases.filter { config.traits.isSuperset(of: $0.row.requires) }
+        let sites = Set(config.hookPoints.map(\.site))
+        return HookSite.allCases.filter(sites.contains)
+    }
+
+    private func experts(_ config: ModelConfig) -> String {
+        config.mlp?.experts.map { "  {e}: 0 to \($0.count - 1)." } ?? ""
     }
 
     /// `[batch, pos, head 8, d_head 8]`

@@ -82,6 +82,7 @@ import TransformerLens
                     switch axis {
                     case .batch: batch
                     case .pos, .keyPos: pos
+                    case .routed: shapes[name]?.first ?? -1
                     default: model.config.size(of: axis) ?? -1
                     }
                 }

@@ -8,7 +8,8 @@ import TransformerLens
 enum LawModels {
     static let names = ["gpt2-tiny", "gpt2-inverse-layer", "llama-grouped", "llama-full", "llama-bias", "native-parallel", "native-gated-ln",
                         "native-bidirectional", "bloom", "gemma2", "gemma3", "native-no-norm", "native-attn-only",
-                        "native-ln-pre", "native-vocab-out", "native-partial-rotary"]
+                        "native-ln-pre", "native-vocab-out", "native-partial-rotary",
+                        "mixtral", "qwen2-moe", "qwen3-moe"]
     /// Those that can generate: causal, with outputs that are tokens.
     static let generating = names.filter { $0 != "native-bidirectional" && $0 != "native-vocab-out" }
     static let causal = names.filter { $0 != "native-bidirectional" }

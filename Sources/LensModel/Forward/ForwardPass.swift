@@ -30,6 +30,8 @@ final class ForwardPass {
     let keyMask: [UInt8]?
     /// Each new position's place among its row's real tokens: `[batch × pos]`.
     let positionIDs: [Int]
+    /// What a shortformer's queries and keys are given: `[batch, pos, d_model]`; nil in other models.
+    private(set) lazy var shortformerPositions: Tensor? = config.position == .shortformer ? try? positionEmbeddings() : nil
     private lazy var rotary = rotaryTable(local: false)
     private lazy var localRotary = rotaryTable(local: true)
 
@@ -52,7 +54,7 @@ final class ForwardPass {
         let real = keyValues.isReal, padding = keyValues.padding
         isReal = real
         self.padding = padding
-        cache = ActivationCache(nLayers: config.nLayers)
+        cache = ActivationCache(nLayers: config.nLayers, hasGatedMLP: config.mlp?.gate != nil)
         let hasHoles = zip(real, padding).contains { row, pad in row.dropFirst(pad).contains(false) }
         keyMask = hasHoles ? real.flatMap { row in row.map { $0 ? 1 : 0 } } : nil
         let offset = offset
@@ -85,12 +87,21 @@ final class ForwardPass {
     }
 
     /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
-    func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
-        guard plan.touches(site, layer) else { return }
-        let context = HookContext(point: HookPoint(site, layer: layer), positions: offset..<offset + pos, step: step, isReal: isReal)
+    /// - Parameter routed: of an expert's activation, which of batch × pos each row is.
+    func fire(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil, routed: [Int]? = nil, _ tensor: inout Tensor) throws {
+        guard plan.touches(site, layer, expert: expert) else { return }
+        var context = HookContext(point: HookPoint(site, layer: layer, expert: expert), positions: offset..<offset + pos, step: step, isReal: isReal)
+        context.routed = routed
         try plan.fire(context, &tensor) { point, tensor in
-            cache.store(point.name, try sliced(tensor, point.site))
+            cache.store(point.name, try routed.map { try sliced(tensor, routed: $0) } ?? sliced(tensor, point.site))
         }
+    }
+
+    /// The rows of the positions the cache keeps.
+    private func sliced(_ tensor: Tensor, routed: [Int]) throws -> Tensor {
+        guard positionSlice != .all else { return tensor }
+        let kept = Set(try Tensor((0..<pos).map(Float.init), shape: [pos]).view([positionSlice]).array.map { Int($0) })
+        return try tensor.gatherRows(routed.indices.filter { kept.contains(routed[$0] % pos) })
     }
 
     /// The positions the cache keeps.
@@ -112,14 +123,22 @@ final class ForwardPass {
         if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
         var embedded = try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(shape), .embedScale, .embedNormalized, nil)
         try fire(.embed, nil, &embedded)
-        guard let wPos = weights.wPos else { return embedded }
-        var positions = try wPos.gatherRows(positionIDs).reshaped(shape)
+        guard var positions = try positionEmbeddings() else { return embedded }
+        try fire(.posEmbed, nil, &positions)
+        guard config.position == .shortformer else { return try embedded + positions }
+        shortformerPositions = positions
+        return embedded
+    }
+
+    /// `[batch, pos, d_model]`; nil where positions are not embedded.
+    private func positionEmbeddings() throws -> Tensor? {
+        guard let wPos = weights.wPos else { return nil }
+        var positions = try wPos.gatherRows(positionIDs).reshaped([batch, pos, config.dModel])
         for row in 0..<batch {
             // What stands at a padded position is never read by a real token; zero, as in TransformerLens.
             for place in 0..<pos where !isReal[row][offset + place] { try positions.set(.at(row), .at(place), to: 0) }
         }
-        try fire(.posEmbed, nil, &positions)
-        return try embedded + positions
+        return positions
     }
 
     /// Hooks see tokens as numbers, and may put others in their place.

@@ -8,23 +8,34 @@ extension ForwardPass {
     ///   - input: the residual stream it reads.
     ///   - residual: the residual stream it is added to (the same, but for parallel blocks).
     /// - Returns: `residual` plus what the MLP writes: `[batch, pos, d_model]`.
-    func mlpLayer(_ layer: Int, _ weights: MLPWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
+    func mlpLayer(_ layer: Int, _ weights: FeedForwardWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
         guard let mlp = config.mlp else { return residual }
         var input = input
         try fire(.mlpIn, layer, &input)
         let x = try normLayer(config.norm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
-        var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
-        try fire(.mlpPost, layer, &post)
         let edits = plan.edits(.mlpOut, layer) || config.outputNorm != nil, touches = plan.touches(.mlpOut, layer)
-        let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
-        var written = try weights.wOut.product(post, epilogue: epilogue)
+        var written: (out: Tensor, linear: Tensor?)
+        switch weights {
+        case .experts(let weights):
+            let linear = try experts(layer, mlp, weights, x)
+            written = (edits ? linear : try residual + linear, touches && !edits ? linear : nil)
+        case .dense(let weights):
+            var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
+            if let norm = mlp.norm {
+                try fire(.mlpMid, layer, &post)
+                post = try normLayer(norm, weights.norm, post, .mlpNormScale, .mlpNormNormalized, layer)
+            }
+            try fire(.mlpPost, layer, &post)
+            let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+            written = try weights.wOut.product(post, epilogue: epilogue)
+        }
         written.out = try normLayer(config.outputNorm, block.ln2Post, written.out, .ln2PostScale, .ln2PostNormalized, layer)
         return try addOut(.mlpOut, layer, written, residual)
     }
 
     /// `activation(x·W_in + b_in)`: `[batch, pos, d_mlp]`.
     private func plain(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ x: Tensor) throws -> Tensor {
-        if plan.edits(.mlpPre, layer) {
+        if plan.edits(.mlpPre, layer) || !mlp.activation.isElementwise {
             var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
             try fire(.mlpPre, layer, &pre)
             return try pre.applying(mlp.activation)
@@ -42,7 +53,7 @@ extension ForwardPass {
         try fire(.mlpPre, layer, &pre)
         let bias = biasAfter ? nil : weights.bIn
         var post: Tensor
-        if plan.edits(.mlpPreLinear, layer) {
+        if plan.edits(.mlpPreLinear, layer) || !mlp.activation.isElementwise {
             var linear = try weights.wIn.product(x, epilogue: Epilogue(bias: bias)).out
             try fire(.mlpPreLinear, layer, &linear)
             post = try linear.gated(by: pre, mlp.activation)

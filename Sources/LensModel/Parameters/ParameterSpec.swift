@@ -19,6 +19,8 @@ public struct ParameterSpec: Sendable, Hashable {
         case plain
         /// A matrix `[k, n]` packed for products.
         case matrix
+        /// A matrix `[n, k]`, as torch's Linear keeps it, packed as `[k, n]`.
+        case linear
         /// `[head, d_model, d_head]`, packed as `[d_model, head × d_head]`.
         case headsOut
         /// `[head, d_head, d_model]`, packed as `[head × d_head, d_model]`.
@@ -30,6 +32,7 @@ public struct ParameterSpec: Sendable, Hashable {
         switch kind {
         case .plain: return nil
         case .matrix: return (shape[0], shape[1])
+        case .linear: return (shape[1], shape[0])
         case .headsOut: return (shape[1], shape[0] * shape[2])
         case .headsIn: return (shape[0] * shape[1], shape[2])
         }
@@ -41,15 +44,15 @@ extension ModelConfig {
     public var parameterSpecs: [ParameterSpec] {
         var specs = [ParameterSpec(name: "embed.W_E", shape: [dVocab, dModel], kind: .plain, isOptional: tiesEmbeddings)]
         specs += normSpecs("embed.ln", embedNorm)
-        if position == .learned { specs.append(ParameterSpec(name: "pos_embed.W_pos", shape: [nCtx, dModel], kind: .plain, isOptional: false)) }
-        for layer in 0..<nLayers { specs += blockSpecs("blocks.\(layer)") }
+        if position == .learned || position == .shortformer { specs.append(ParameterSpec(name: "pos_embed.W_pos", shape: [nCtx, dModel], kind: .plain, isOptional: false)) }
+        for layer in 0..<nLayers { specs += blockSpecs("blocks.\(layer)", layer) }
         specs += normSpecs("ln_final", finalNorm)
         specs.append(ParameterSpec(name: "unembed.W_U", shape: [dModel, dVocabOut], kind: .matrix, isOptional: false))
         specs.append(ParameterSpec(name: "unembed.b_U", shape: [dVocabOut], kind: .plain, isOptional: true))
         return specs
     }
 
-    private func blockSpecs(_ prefix: String) -> [ParameterSpec] {
+    private func blockSpecs(_ prefix: String, _ layer: Int) -> [ParameterSpec] {
         func spec(_ name: String, _ shape: [Int], _ kind: ParameterSpec.Kind = .plain) -> ParameterSpec {
             ParameterSpec(name: "\(prefix).\(name)", shape: shape, kind: kind, isOptional: false)
         }
@@ -64,11 +67,13 @@ extension ModelConfig {
             bias("attn.b_Q", [nHeads, dHead], attention.hasBiases), bias("attn.\(raw)b_K", [kvHeads, dHead], attention.hasBiases),
             bias("attn.\(raw)b_V", [kvHeads, dHead], attention.hasBiases), bias("attn.b_O", [dModel], attention.hasBiases),
         ]
+        if attention.hasSinks { specs.append(spec("attn.sinks", [nHeads])) }
         specs += normSpecs("\(prefix).attn.q_norm", attention.qkNorm, width: dHead)
         specs += normSpecs("\(prefix).attn.k_norm", attention.qkNorm, width: dHead)
         specs += normSpecs("\(prefix).ln1_post", outputNorm)
         guard let mlp else { return specs }
         specs += normSpecs("\(prefix).ln2", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
+        if let experts = experts(in: layer) { return specs + expertSpecs(prefix, experts) }
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
         if let gate = mlp.gate {
             specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
@@ -76,7 +81,7 @@ extension ModelConfig {
         }
         specs += [bias("mlp.b_in", [mlp.width], mlp.hasBiases), spec("mlp.W_out", [mlp.width, dModel], .matrix),
                   bias("mlp.b_out", [dModel], mlp.hasBiases)]
-        return specs
+        return specs + normSpecs("\(prefix).mlp.ln", mlp.norm, width: mlp.width)
     }
 
     private func normSpecs(_ prefix: String, _ norm: Norm?, width: Int? = nil) -> [ParameterSpec] {
@@ -110,7 +115,7 @@ extension ModelConfig {
             throw LensError(.config, "impossible attention scale", at: "attn_scale", expected: "a finite number, not 0",
                             found: "\(attention.scale)")
         }
-        for norm in [norm, finalNorm, embedNorm, outputNorm, attention.qkNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
+        for norm in [norm, finalNorm, embedNorm, outputNorm, attention.qkNorm, mlp?.norm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
             throw LensError(.config, "impossible epsilon", at: "eps", expected: "a finite number, at least 0", found: "\(norm.eps)")
         }
         for rotary in rotaries {
@@ -121,6 +126,7 @@ extension ModelConfig {
             }
         }
         try validateRotaryScaling()
+        try mlp?.validate()
         try validateCaps()
         if let window = attention.window {
             guard window.size > 0, window.size <= Self.largestSize, !window.isLocal.isEmpty else {

@@ -114,6 +114,7 @@ public struct Parameters: Sendable {
         case nil: return Tensor(zeros: spec.shape)
         case .matrix(let matrix)?:
             let plain = try matrix.unpacked()
+            if spec.kind == .linear { return try plain.permuted(1, 0).contiguous() }
             guard spec.kind == .headsOut else { return try plain.reshaped(spec.shape) }
             return try plain.reshaped([spec.shape[1], spec.shape[0], spec.shape[2]]).permuted(1, 0, 2).contiguous()
         }
@@ -133,6 +134,7 @@ public struct Parameters: Sendable {
             throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\(tensor.shape)")
         }
         guard let (rows, columns) = spec.matrixShape else { return .tensor(try tensor.contiguous()) }
+        if spec.kind == .linear { return .matrix(try PackedMatrix(tensor.permuted(1, 0))) }
         let plain = spec.kind == .headsOut ? try tensor.permuted(1, 0, 2) : tensor
         return .matrix(try PackedMatrix(plain.reshaped([rows, columns])))
     }

@@ -8,7 +8,15 @@ struct BlockWeights: Sendable {
     let wQ: PackedMatrix, wK: PackedMatrix, wV: PackedMatrix, wO: PackedMatrix
     let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
     let qNorm: NormWeights, kNorm: NormWeights
-    let mlp: MLPWeights?
+    let mlp: FeedForwardWeights?
+    /// One score for each head.
+    let sinks: [Float]?
+}
+
+/// What follows attention in a block.
+enum FeedForwardWeights: Sendable {
+    case dense(MLPWeights)
+    case experts(ExpertsWeights)
 }
 
 /// Weight and bias of a norm, where it has them.
@@ -24,6 +32,7 @@ struct NormWeights: Sendable {
 struct MLPWeights: Sendable {
     let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
     let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
+    let norm: NormWeights
 }
 
 /// All weights of a decoder.
@@ -41,22 +50,23 @@ struct Weights: Sendable {
         wE = parameters.tensor("embed.W_E")
         embedNorm = NormWeights(parameters, "embed.ln")
         wPos = parameters.tensor("pos_embed.W_pos")
-        blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "blocks.\($0)") }
+        blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "blocks.\($0)", $0) }
         lnFinal = NormWeights(parameters, "ln_final")
         wU = try parameters.matrix("unembed.W_U")
         bU = parameters.tensor("unembed.b_U")
     }
 
-    private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String) throws -> BlockWeights {
+    private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String, _ layer: Int) throws -> BlockWeights {
         /// Biases of heads are kept `[head, d_head]` and added as one row.
         func bias(_ name: String) throws -> Tensor? {
             try parameters.tensor("\(prefix).\(name)").map { try $0.reshaped([$0.count]) }
         }
         let raw = config.nKeyValueHeads == nil ? "" : "_"
-        let mlp = try config.mlp.map { mlp in
-            MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
+        let mlp = try config.mlp.map { mlp -> FeedForwardWeights in
+            if let experts = config.experts(in: layer) { return .experts(try ExpertsWeights(parameters, "\(prefix).mlp", experts)) }
+            return .dense(MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
-                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"))
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"), norm: NormWeights(parameters, "\(prefix).mlp.ln")))
         }
         return BlockWeights(ln1: NormWeights(parameters, "\(prefix).ln1"), ln2: NormWeights(parameters, "\(prefix).ln2"),
                             ln1Post: NormWeights(parameters, "\(prefix).ln1_post"), ln2Post: NormWeights(parameters, "\(prefix).ln2_post"),
@@ -64,6 +74,7 @@ struct Weights: Sendable {
                             wV: try parameters.matrix("\(prefix).attn.\(raw)W_V"), wO: try parameters.matrix("\(prefix).attn.W_O"),
                             bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),
                             bO: try bias("attn.b_O"), qNorm: NormWeights(parameters, "\(prefix).attn.q_norm"),
-                            kNorm: NormWeights(parameters, "\(prefix).attn.k_norm"), mlp: mlp)
+                            kNorm: NormWeights(parameters, "\(prefix).attn.k_norm"), mlp: mlp,
+                            sinks: parameters.tensor("\(prefix).attn.sinks")?.array)
     }
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from . import moe
 from .edits import as_hook
 
 GATED = ("hook_result", "hook_q_input", "hook_k_input", "hook_v_input", "hook_attn_in", "hook_mlp_in", "hook_tokens")
@@ -29,6 +30,8 @@ class Recorder:
         # TransformerLens flattens batch, position and head here; the project keeps them apart.
         if "_norm.hook_" in hook.name:
             tensor = tensor.reshape(*self.heads(hook.name).shape[:3], tensor.shape[-1])
+        if "expert" in hook.name:
+            tensor = moe.normalised(self, hook.name, tensor)
         if self.strict and hook.name in self.values and not torch.equal(self.values[hook.name], tensor):
             raise ValueError(f"{hook.name} fired with different values")
         self.fired.append(hook.name)
