@@ -12,6 +12,10 @@ public enum HookAxis: String, Sendable, Hashable {
     /// Heads of keys and values: fewer than `head` in grouped attention.
     case kvHead = "kv_head"
     case dHead = "d_head"
+    /// All heads side by side.
+    case heads = "head*d_head"
+    /// All heads of keys and values side by side.
+    case kvHeads = "kv_head*d_head"
     case dModel = "d_model"
     case dMlp = "d_mlp"
     case dVocab = "d_vocab"
@@ -52,8 +56,12 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case ungroupedHeads
     /// Token embeddings are normalised.
     case embedNorm
-    /// Each head's queries and keys are normalised.
+    /// Queries and keys are normalised.
     case qkNorm
+    /// The norm of queries and keys is one over all heads.
+    case qkNormOfAllHeads
+    /// A block's norms are on what attention and MLP write, not on what they read.
+    case normOnOutput
     /// What attention and MLP write is normalised before it is added.
     case outputNorm
 }
@@ -197,6 +205,32 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// The axes in a model with these traits, outermost first.
+    public func axes(with traits: Set<ModelTrait>) -> [HookAxis] {
+        guard traits.contains(.qkNormOfAllHeads) else { return row.axes }
+        switch self {
+        case .qNormScale, .kNormScale: return [.batch, .pos, .one]
+        case .qNormNormalized: return [.batch, .pos, .heads]
+        case .kNormNormalized: return [.batch, .pos, .kvHeads]
+        default: return row.axes
+        }
+    }
+
+    /// Sites that fire later than their rows say in models of a trait: norms of what is written.
+    private static let moves: [(trait: ModelTrait, sites: [HookSite], after: HookSite)] = [
+        (.normOnOutput, [.ln1Scale, .ln1Normalized], .result), (.normOnOutput, [.ln2Scale, .ln2Normalized], .mlpPost),
+    ]
+
+    /// The sites of a model with these traits, in firing order.
+    public static func firing(with traits: Set<ModelTrait>) -> [HookSite] {
+        var sites = allCases
+        for move in moves where traits.contains(move.trait) {
+            sites.removeAll(where: move.sites.contains)
+            if let place = sites.firstIndex(of: move.after) { sites.insert(contentsOf: move.sites, at: place + 1) }
+        }
+        return sites.filter { traits.isSuperset(of: $0.row.requires) }
+    }
+
     private var needsOfNorm: [ModelTrait] { self == .ln2Scale || self == .ln2Normalized ? [.norm, .mlp] : [.norm] }
 
     /// Whether it belongs to a block.
@@ -263,18 +297,16 @@ public struct HookPoint: Sendable, Hashable {
     ///   - traits: of a layer; of nil, those of the model as a whole.
     ///   - experts: of a layer that has any.
     public static func all(nLayers: Int, experts: Int = 0, traits: (Int?) -> Set<ModelTrait>) -> [HookPoint] {
-        let model = traits(nil)
-        let sites = HookSite.allCases.filter { $0.isInBlock || model.isSuperset(of: $0.row.requires) }
-        let before = sites.prefix { !$0.isInBlock }, blocks = sites.filter(\.isInBlock)
-        let after = sites.dropFirst(before.count).filter { !$0.isInBlock }
+        let sites = HookSite.firing(with: traits(nil))
+        let before = sites.prefix { !$0.isInBlock }
+        let after = HookSite.allCases.drop { !$0.isInBlock }.filter { !$0.isInBlock && sites.contains($0) }
         return before.map { HookPoint($0) }
-            + (0..<nLayers).flatMap { layer in inBlock(layer, blocks, traits(layer), experts: experts) }
+            + (0..<nLayers).flatMap { layer in inBlock(layer, HookSite.firing(with: traits(layer)).filter(\.isInBlock), experts: experts) }
             + after.map { HookPoint($0) }
     }
 
     /// The points of one block: those of experts come expert by expert.
-    private static func inBlock(_ layer: Int, _ sites: [HookSite], _ traits: Set<ModelTrait>, experts: Int) -> [HookPoint] {
-        let sites = sites.filter { traits.isSuperset(of: $0.row.requires) }
+    private static func inBlock(_ layer: Int, _ sites: [HookSite], experts: Int) -> [HookPoint] {
         let perExpert = sites.filter(\.isPerExpert)
         return sites.flatMap { site -> [HookPoint] in
             guard site.isPerExpert else { return [HookPoint(site, layer: layer)] }

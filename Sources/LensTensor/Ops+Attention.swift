@@ -17,12 +17,14 @@ public struct AttentionSpec: Sendable, Hashable {
     public var alibi: [Float]?
     /// A score for each head that the pattern is normalised with and that has no value, where given: rows then sum to less than 1.
     public var sinks: [Float]?
+    /// Biases are those of key positions alone, rounded to bfloat16 and scaled as scores are (Falcon-RW).
+    public var roundsALiBi: Bool
     /// Whether a query sees only positions up to its own.
     public var causal: Bool
     /// A query at p sees positions after p - window, where given.
     public var window: Int?
 
-    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil,
+    public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil, roundsALiBi: Bool = false,
                 causal: Bool = true, window: Int? = nil) {
         self.heads = heads
         self.kvHeads = kvHeads
@@ -30,6 +32,7 @@ public struct AttentionSpec: Sendable, Hashable {
         self.scoreScale = scoreScale
         self.softcap = softcap
         self.alibi = alibi
+        self.roundsALiBi = roundsALiBi
         self.causal = causal
         self.window = window
     }
@@ -113,6 +116,7 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
     args.keys = Int64(pages.count)
     args.score_scale = spec.scoreScale
     args.softcap = spec.softcap ?? 0
+    args.rounds_alibi = spec.roundsALiBi
     args.causal = spec.causal
     args.window = Int64(spec.window ?? 0)
     switch source {

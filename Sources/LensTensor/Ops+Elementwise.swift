@@ -8,6 +8,7 @@ extension Tensor {
     public func applying(_ activation: Activation) throws -> Tensor {
         // Without an activation of its own a gate is a product.
         if activation == .solu { return try gated(softmax(), LENS_ACT_NONE) }
+        if activation == .xielu { return try applying(XIELU.fixed) }
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
         withExtendedLifetime(x) { lens_activation(isa, activation.kernel, Int64(count), x.elements, out.storage.pointer) }
         return out
@@ -27,7 +28,7 @@ extension Tensor {
     /// `activation(gate) * self`; the bits are those of a product's epilogue.
     /// - Throws: `LensError(.shape)` if the shapes differ.
     public func gated(by gate: Tensor, _ activation: Activation) throws -> Tensor {
-        guard activation.isElementwise else { return try gated(gate.applying(activation), LENS_ACT_NONE) }
+        guard activation.ridesOnProducts else { return try gated(gate.applying(activation), LENS_ACT_NONE) }
         return try gated(gate, activation.kernel)
     }
 

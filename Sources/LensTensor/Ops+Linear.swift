@@ -17,11 +17,13 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     case geluPytorchTanh = "gelu_pytorch_tanh"
     /// x·σ(x).
     case silu
-    /// x·softmax(x) over the neurons (Elhage et al., 2022): it looks at the whole row, so it does not ride on a product.
+    /// x·softmax(x) over the neurons (Elhage et al., 2022): it looks at the whole row.
     case solu
+    /// Each layer of a model learns its own: see `XIELU`. Without a layer, TransformerLens' fixed one: α 0.8, β 0.5.
+    case xielu
 
-    /// Whether an element depends on itself alone.
-    public var isElementwise: Bool { self != .solu }
+    /// Whether it rides on a product: an element then depends on itself alone, and on nothing learned.
+    public var ridesOnProducts: Bool { self != .solu && self != .xielu }
 
     var kernel: lens_act {
         switch self {
@@ -30,7 +32,8 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
         case .geluNew, .geluPytorchTanh: return LENS_ACT_GELU_NEW
         case .geluFast: return LENS_ACT_GELU_FAST
         case .silu: return LENS_ACT_SILU
-        case .solu: return LENS_ACT_NONE  // its own operation; see `applying`
+        // These ride on no product: one looks at the whole row, the other's numbers are a layer's own.
+        case .solu, .xielu: return LENS_ACT_NONE
         }
     }
 }
@@ -75,12 +78,24 @@ extension PackedMatrix {
             throw LensError(.shape, "product with a weight matrix", expected: "[…, \(range.count)] for rows \(range) of \(rows)",
                             found: "\(x.shape)")
         }
+        if let activation = epilogue.activation, !activation.ridesOnProducts {
+            return try productInSteps(x, rows: range, block: block, activation, epilogue)
+        }
         let shape = Array(x.shape.dropLast()) + [columns]
         let out = try Tensor(uninitialized: shape)
         let linear = epilogue.keepsLinear ? try Tensor(uninitialized: shape) : nil
         try run(x, rows: range, columns: 0..<columns, block: block, epilogue, out: out.storage.pointer,
                 linear: linear?.storage.pointer, shape: shape)
         return (out, linear)
+    }
+
+    /// The same for an activation that does not ride: it takes the stored product.
+    private func productInSteps(_ x: Tensor, rows range: Range<Int>, block: Int?, _ activation: Activation,
+                                _ epilogue: Epilogue) throws -> (out: Tensor, linear: Tensor?) {
+        let linear = try product(x, rows: range, block: block, epilogue: Epilogue(bias: epilogue.bias)).out
+        var value = try epilogue.gate.map { try linear.gated(by: $0.reshaped(linear.shape), activation) } ?? linear.applying(activation)
+        if let residual = epilogue.residual { value = try residual.reshaped(value.shape) + value }
+        return (value, epilogue.keepsLinear ? linear : nil)
     }
 
     /// Overwrites columns `columns` of `out` with `x·W + bias`: how one head's queries are recomputed.
@@ -108,9 +123,6 @@ extension PackedMatrix {
               epilogue.residual.map({ $0.count == count * self.columns }) ?? true else {
             throw LensError(.shape, "epilogue of a product", expected: "bias [\(self.columns)], gate and residual like \(shape)",
                             found: "\([epilogue.bias?.shape, epilogue.gate?.shape, epilogue.residual?.shape])")
-        }
-        guard epilogue.activation?.isElementwise ?? true else {
-            throw LensError(.usage, "an activation over whole rows cannot ride on a product", found: epilogue.activation?.rawValue ?? "")
         }
         let isa = try Kernels.isa()
         let x = try x.contiguous(), bias = try epilogue.bias?.contiguous()

@@ -4,6 +4,13 @@ import LensFiles
 import LensModel
 
 extension ConfigReader {
+    /// `num_experts`, or `num_local_experts` as transformers 5 writes it.
+    func expertCount(default fallback: Int) throws -> Int {
+        let new = try has("num_local_experts") ? int("num_local_experts") : nil, old = try has("num_experts") ? int("num_experts") : nil
+        guard new == nil || old == nil || new == old else { throw invalid("num_local_experts", expected: "\(old ?? 0), as num_experts says") }
+        return new ?? old ?? fallback
+    }
+
     /// Which layers have experts: every `decoder_sparse_step`-th, but those of `mlp_only_layers` (Qwen-MoE).
     func sparseLayers(_ layers: Int) throws -> [Bool] {
         let step = try int("decoder_sparse_step", default: 1)

@@ -20,7 +20,8 @@ public struct ModelFolder: Sendable {
         let json = try JSON.parse(file: configPath, limit: 16 << 20, allowNonFinite: true)
         if json["d_model"] != nil, json["n_layers"] != nil {
             architecture = nil
-            config = try ModelConfig(hookedTransformerConfig: json, at: configPath)
+            config = try ModelConfig.isTrainingConfig(json) ? ModelConfig(trainingConfig: json, at: configPath)
+                : ModelConfig(hookedTransformerConfig: json, at: configPath)
         } else {
             let family = try Architecture.find(for: json, at: configPath)
             architecture = family
@@ -32,7 +33,10 @@ public struct ModelFolder: Sendable {
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
     public func load() throws -> Transformer {
         let tensors = try Self.openWeights(path)
-        guard let architecture else { return try Transformer(config: config, savedParameters: tensors) }
+        guard let architecture else {
+            guard let old = OldCheckpoint(tensors) else { return try Transformer(config: config, savedParameters: tensors) }
+            return try Transformer(config: config, parameters: old.parameters(tensors, for: config))
+        }
         return try Transformer(config: config, parameters: WeightLoader(architecture: architecture, config: config, tensors: tensors).load())
     }
 

@@ -43,15 +43,15 @@ struct Info: ParsableCommand {
             "threads": .int(Kernels.threads),
             "hook_sites": .array(sites(model.config).map { site in
                 ["name": .string(site.rawValue), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
-                 "axes": .array(site.row.axes.map { .string($0.rawValue) }),
-                 "shape": .array(site.row.axes.map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
+                 "axes": .array(model.config.axes(of: site).map { .string($0.rawValue) }),
+                 "shape": .array(model.config.axes(of: site).map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
             }),
         ]
     }
 
     private func sites(_ config: ModelConfig) -> [HookSite] {
         let sites = Set(config.hookPoints.map(\.site))
-        return HookSite.allCases.filter(sites.contains)
+        return HookSite.firing(with: config.traits).filter(sites.contains)
     }
 
     private func experts(_ config: ModelConfig) -> String {
@@ -60,7 +60,7 @@ struct Info: ParsableCommand {
 
     /// `[batch, pos, head 8, d_head 8]`
     private func shape(_ site: HookSite, _ config: ModelConfig) -> String {
-        let axes = site.row.axes.map { axis in
+        let axes = config.axes(of: site).map { axis in
             axis == .one ? "1" : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
         }
         return "[\(axes.joined(separator: ", "))]"

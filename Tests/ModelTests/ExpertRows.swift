@@ -15,13 +15,13 @@ extension ActivationCache {
     }
 
     /// The part of an activation that belongs to positions `positions` of one row of the batch; of its keys, to `keys`.
-    func part(_ name: String, row: Int, _ positions: Range<Int>, keys: Range<Int>? = nil) throws -> Tensor {
+    func part(_ config: ModelConfig, _ name: String, row: Int, _ positions: Range<Int>, keys: Range<Int>? = nil) throws -> Tensor {
         let activation = try self[name]
         if let routed = try routed(name) {
             let pos = try self["expert_indices", HookPoint(name: name)?.layer ?? 0].shape[1]
             return try activation.gatherRows(routed.indices.filter { routed[$0] / pos == row && positions.contains(routed[$0] % pos) })
         }
-        return try activation.view(#require(HookPoint(name: name)).site.row.axes.map { axis in
+        return try activation.view(config.axes(of: #require(HookPoint(name: name)).site).map { axis in
             switch axis {
             case .batch: .at(row)
             case .pos: .range(positions)

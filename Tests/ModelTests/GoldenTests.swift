@@ -78,7 +78,7 @@ import TransformerLens
             let batch = try #require(run.tokens).shape[0], pos = try #require(run.tokens).shape[1]
             for name in run.firedOnce {
                 let point = try #require(HookPoint(name: name))
-                let expected = point.site.row.axes.map { axis in
+                let expected = model.config.axes(of: point.site).map { axis in
                     switch axis {
                     case .batch: batch
                     case .pos, .keyPos: pos

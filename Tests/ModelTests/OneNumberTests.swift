@@ -31,7 +31,7 @@ import TransformerLens
             let real = side == .left ? longest - row.count..<longest : 0..<row.count
             expectSameBits(try together.logits?.at(.at(index), .range(real)), try alone.logits?.at(.at(0)), "row \(index): logits")
             for name in alone.cache.names {
-                expectSameBits(try together.cache.part(name, row: index, real), try alone.cache.part(name, row: 0, 0..<row.count), "row \(index): \(name)")
+                expectSameBits(try together.cache.part(transformer.config, name, row: index, real), try alone.cache.part(transformer.config, name, row: 0, 0..<row.count), "row \(index): \(name)")
             }
         }
     }
@@ -46,7 +46,7 @@ import TransformerLens
             let mask = try IntTensor(rows: [[0, 0, 1, 1, 1, 1, 1, 0, 0, 0]])
             let padded = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
             for name in alone.cache.names {
-                expectSameBits(try padded.cache.part(name, row: 0, 2..<7), try alone.cache.part(name, row: 0, 0..<row.count), "filled with \(filler): \(name)")
+                expectSameBits(try padded.cache.part(model.config, name, row: 0, 2..<7), try alone.cache.part(model.config, name, row: 0, 0..<row.count), "filled with \(filler): \(name)")
             }
         }
     }
@@ -59,7 +59,7 @@ import TransformerLens
         for length in Set([1, 2, 3, 5, 8, 13, 63, 64, 65, 127, 128, 129]) where length <= pos {
             let alone = try model.run(.tokens(IntTensor(rows: [Array(tokens.row(0)[..<length])])), .init(cache: .all))
             for name in alone.cache.names {
-                expectSameBits(try whole.cache.part(name, row: 0, 0..<length), try alone.cache.part(name, row: 0, 0..<length), "\(length) tokens: \(name)")
+                expectSameBits(try whole.cache.part(model.config, name, row: 0, 0..<length), try alone.cache.part(model.config, name, row: 0, 0..<length), "\(length) tokens: \(name)")
             }
         }
     }
@@ -82,7 +82,7 @@ import TransformerLens
                     let piece = try IntTensor(rows: tokens.rows.map { Array($0[start..<end]) })
                     let real = try IntTensor(rows: mask.rows.map { Array($0[start..<end]) })
                     let part = try transformer.run(.tokens(piece), .init(cache: everything(transformer), attentionMask: real), keyValues: &keyValues)
-                    try expectSame(part, whole, start..<end, padding: [0, padding], "chunks \(chunks), padding \(padding), positions \(start)..<\(end)")
+                    try expectSame(transformer.config, part, whole, start..<end, padding: [0, padding], "chunks \(chunks), padding \(padding), positions \(start)..<\(end)")
                     start = end
                     turn += 1
                 }
@@ -92,14 +92,14 @@ import TransformerLens
     }
 
     /// A pass over `new` positions against one over all: at real positions, row by row.
-    private func expectSame(_ piece: Transformer.Output, _ whole: Transformer.Output, _ new: Range<Int>, padding: [Int], _ what: String) throws {
+    private func expectSame(_ config: ModelConfig, _ piece: Transformer.Output, _ whole: Transformer.Output, _ new: Range<Int>, padding: [Int], _ what: String) throws {
         for (row, pad) in padding.enumerated() where pad < new.upperBound {
             let real = max(pad, new.lowerBound)..<new.upperBound
             let local = real.lowerBound - new.lowerBound..<new.count
             expectSameBits(try piece.logits?.at(.at(row), .range(local)), try whole.logits?.at(.at(row), .range(real)), "\(what), row \(row): logits")
             for name in whole.cache.names {
                 let keys = pad..<new.upperBound
-                expectSameBits(try piece.cache.part(name, row: row, local, keys: keys), try whole.cache.part(name, row: row, real, keys: keys),
+                expectSameBits(try piece.cache.part(config, name, row: row, local, keys: keys), try whole.cache.part(config, name, row: row, real, keys: keys),
                                "\(what), row \(row): \(name)")
             }
         }

@@ -7,6 +7,8 @@
 #include "lens_pages.h"
 #include "lens_parallel.h"
 
+#include <string.h>
+
 typedef struct {
   int64_t begin, end; // slots; empty: begin == end == 0
 } span;
@@ -94,6 +96,21 @@ static const float *page_at(const tile *t, int64_t slot) {
 
 static int64_t kv_head(const tile *t) { return t->head / (t->args->heads / t->args->kv_heads); }
 
+/// Falcon-RW's biases: of the key's place in its row, rounded to bfloat16.
+static float to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000; // biases are finite
+  memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+static void add_rounded_alibi(const tile *t, span s, float *row) {
+  const float slope = to_bfloat16(t->args->alibi[t->head]), scale = t->args->score_scale;
+  const int64_t origin = t->args->first[t->b] + t->shift; // the slot of the row's first real token
+  for (int64_t slot = s.begin; slot < s.end; slot++) row[slot] += to_bfloat16(slope * (float)(slot - origin)) * scale;
+}
+
 /// q·k over whole pages, then scale, softcap and ALiBi, then -inf wherever row r may not look.
 static void compute_scores(tile *t) {
   const lens_attention_args *a = t->args;
@@ -111,9 +128,10 @@ static void compute_scores(tile *t) {
     const span pages = pages_of(t, r), s = t->range[r];
     const int64_t position = a->keys - a->queries + t->query + r;
     const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
-                                  .alibi = a->alibi ? a->alibi + t->head : NULL,
+                                  .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL,
                                   .distance = pages.begin - t->shift - position};
     t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
+    if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, s, row);
     for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
     for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;
     if (!a->key_mask) continue;

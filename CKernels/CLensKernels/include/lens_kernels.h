@@ -135,6 +135,8 @@ void lens_affine(const lens_isa *isa, int64_t rows, int64_t width, const float *
 /// out[i] = act(x[i]); the same bits as in lens_linear's epilogue. out may alias x.
 void lens_activation(const lens_isa *isa, lens_act act, int64_t count, const float *x, float *out);
 /// out[i] = act(gate[i]) * x[i]; the same bits as in lens_linear's epilogue. out may alias either.
+/// xIELU: x > 0: alpha_p x² + beta x; else alpha_n (expm1(min(x, eps)) - x) + beta x.
+void lens_xielu(const lens_isa *isa, int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out);
 void lens_gated(const lens_isa *isa, lens_act act, int64_t count, const float *gate, const float *x, float *out);
 /// out[i] = (u + 1) * (g * σ(alpha·g)) with g = min(gate[i], limit) and u = x[i] held within ±limit: the gate of GPT-OSS's
 /// experts. NaN stays NaN. out may alias either.
@@ -218,6 +220,7 @@ typedef struct {
   float softcap;
   const float *alibi;      // [heads] or NULL
   const float *sinks;      // [heads] or NULL
+  bool rounds_alibi;       // the bias is bf16(bf16(alibi[h])·i) * score_scale, i counted from first[b], in place of alibi[h]·(j - p)
   bool causal;
   int64_t window;          // 0: none
   const int64_t *first;    // [batch]: position of the first real token

@@ -52,6 +52,7 @@ struct lens_isa {
   void (*linear_panel)(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel);
 
   void (*activation)(lens_act act, int64_t count, const float *x, float *out);
+  void (*xielu)(int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out);
   void (*gated)(lens_act act, int64_t count, const float *gate, const float *x, float *out);
   void (*clamped_gate)(float alpha, float limit, int64_t count, const float *gate, const float *x, float *out);
   /// out[i] = out[i] + weight * x[i], each rounded.

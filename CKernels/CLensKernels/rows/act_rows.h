@@ -40,6 +40,15 @@ static void activation_row(lens_act act, int64_t count, const float *x, float *o
     store_row(out + i, activate(act, load_row(x + i, count - i)), count - i);
 }
 
+/// x > 0: alpha_p x² + beta x; else alpha_n (expm1(min(x, eps)) - x) + beta x. NaN counts as not above zero, and stays.
+static void xielu_row(int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out) {
+  for (int64_t i = 0; i < count; i += LENS_LANES) {
+    const v16 v = load_row(x + i, count - i), low = choose(v > splat(eps), splat(eps), v);
+    const v16 above = splat(alpha_p) * v * v, below = splat(alpha_n) * (lanes_expm1_negative(low) - v);
+    store_row(out + i, LENS_FMA(splat(beta), v, choose(v > splat(0.0f), above, below)), count - i);
+  }
+}
+
 static void gated_row(lens_act act, int64_t count, const float *gate, const float *x, float *out) {
   for (int64_t i = 0; i < count; i += LENS_LANES) {
     const v16 opened = activate(act, load_row(gate + i, count - i));

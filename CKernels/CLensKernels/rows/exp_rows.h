@@ -37,6 +37,26 @@ LENS_INLINE v16 lanes_exp(v16 x) {
   return y * scale1 * scale2;
 }
 
+/// e^x - 1 for x <= 0, to 2 ulp; -1 from -80 down. NaN goes in, NaN comes out.
+LENS_INLINE v16 lanes_expm1_negative(v16 x) {
+  x = choose(x < splat(-80.0f), splat(-80.0f), x);
+  const v16 magic = splat(12582912.0f);
+  const v16 shifted = LENS_FMA(x, splat(1.44269504f), magic);
+  const v16 n = shifted - magic;
+  const i16 exponent = (i16)((u16)shifted - (u16)magic);
+  v16 r = LENS_FMA(n, splat(-0.693359375f), x);
+  r = LENS_FMA(n, splat(2.12194440e-4f), r);
+  v16 p = splat(0x1.9f02a4p-13f); // e^r - 1 = r + r^2 P(r), as in lanes_exp
+  p = LENS_FMA(p, r, splat(0x1.6d8c18p-10f));
+  p = LENS_FMA(p, r, splat(0x1.111274p-7f));
+  p = LENS_FMA(p, r, splat(0x1.55549p-5f));
+  p = LENS_FMA(p, r, splat(0x1.555554p-3f));
+  p = LENS_FMA(p, r, splat(0.5f));
+  const v16 y = LENS_FMA(r * r, p, r);
+  const v16 scale = (v16)(((u16)exponent + 127u) << 23); // 2^n, n in -115...0
+  return LENS_FMA(scale, y, scale - splat(1.0f));
+}
+
 /// tanh(x) to 2 ulp. tanh(±inf) = ±1, tanh(-0) = -0.
 LENS_INLINE v16 lanes_tanh(v16 x) {
   const v16 a = magnitude(x);

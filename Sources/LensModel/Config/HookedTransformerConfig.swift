@@ -41,36 +41,42 @@ extension ModelConfig {
         guard let dVocab = try reader.optionalSize("d_vocab") else { throw reader.invalid("d_vocab", expected: "a vocabulary size") }
         self.init(nLayers: try reader.int("n_layers"), dModel: dModel, nCtx: try reader.int("n_ctx"), nHeads: heads, dHead: dHead,
                   nKeyValueHeads: try reader.optionalSize("n_key_value_heads"), dVocab: dVocab,
-                  dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel),
+                  dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel, norm, eps),
                   position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
         if try reader.bool("post_embedding_ln", default: false) { embedNorm = Norm(.layer, eps: eps) }
         if try reader.bool("use_normalization_before_and_after", default: false) { outputNorm = norm }
         outputSoftcap = try reader.optionalCap("output_logits_soft_cap")
         self.attention.softcap = try reader.optionalCap("attn_scores_soft_cap")
-        if case .rotary(let rotary) = position, let base = try reader.value("rotary_base_local")?.asDouble(at: "\(location): rotary_base_local") {
-            self.attention.localRotary = Rotary(dim: rotary.dim, base: base, adjacentPairs: rotary.adjacentPairs)
+        try readRotaryOfLayers(reader)
+        try readNorms(reader, eps: eps)
+        for (key, path) in [("residual_scale", \ModelConfig.residualScale), ("unembed_scale", \ModelConfig.unembedScale)] {
+            self[keyPath: path] = try reader.double(key, default: 1)
         }
-        if try reader.bool("use_qk_norm", default: false) { self.attention.qkNorm = Norm(.rms, eps: eps) }
         if try reader.bool("final_rms", default: false), let norm { finalNorm = Norm(.rms, eps: eps, hasWeights: norm.hasWeights) }
         parallelAttnMLP = try reader.bool("parallel_attn_mlp", default: false) && mlp != nil
         modelName = try reader.string("model_name", default: "custom")
-        originalArchitecture = reader.value("original_architecture")?.stringValue
         defaultPrependBOS = try reader.bool("default_prepend_bos", default: true)
         try Self.refuseUnbuilt(reader)
         try reader.finish(ignoring: Self.neutralFields)
         do { try validate() } catch let error as LensError { throw error.located(in: location) }
     }
 
-    private static func mlp(_ reader: ConfigReader, _ dModel: Int) throws -> MLP? {
+    private static func mlp(_ reader: ConfigReader, _ dModel: Int, _ norm: Norm?, _ eps: Double) throws -> MLP? {
         let width = try reader.optionalSize("d_mlp") ?? 4 &* dModel, isGated = try reader.bool("gated_mlp", default: false)
         // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
         let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
         let name = try reader.string("act_fn", default: "relu")
+        let experts = try experts(reader, width: width)
         guard try !reader.bool("attn_only", default: false) else { return nil }
-        guard let activation = Activation(rawValue: name) else {
-            throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", "))")
+        // `solu_ln` is SoLU with a norm of the neurons after it.
+        let isNormed = name.hasSuffix("_ln")
+        guard let activation = Activation(rawValue: isNormed ? String(name.dropLast("_ln".count)) : name) else {
+            throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", ")), solu_ln")
         }
-        return MLP(width: width, activation: activation, gate: isGated ? gate : nil)
+        var mlp = MLP(width: width, activation: activation, gate: isGated || experts != nil ? gate : nil)
+        if isNormed { mlp.norm = norm.map { Norm(.layer, eps: $0.eps, hasWeights: $0.name == "LN") } ?? Norm(.layer, eps: eps, hasWeights: false) }
+        mlp.experts = experts
+        return mlp
     }
 
     private static func attention(_ reader: ConfigReader, dHead: Int) throws -> Attention {
@@ -82,6 +88,9 @@ extension ModelConfig {
             throw reader.invalid("attention_dir", expected: "causal or bidirectional")
         }
         attention.direction = direction
+        attention.hasSinks = try reader.bool("use_attention_sinks", default: false)
+        attention.clip = try reader.value("clip_qkv")?.asDouble(at: "\(reader.location): clip_qkv")
+        if try reader.bool("use_logn_attn", default: false) { attention.logScalingFrom = try reader.trainedLength() }
         let size = try reader.optionalSize("window_size"), types = try reader.strings("attn_types")
         if try reader.bool("use_local_attn", default: false) {
             guard let size else { throw reader.invalid("window_size", expected: "a number of positions") }
@@ -93,30 +102,9 @@ extension ModelConfig {
         return attention
     }
 
-    private static func position(_ reader: ConfigReader, dHead: Int) throws -> Position {
-        let dim = try reader.optionalSize("rotary_dim") ?? dHead, base = try reader.double("rotary_base", default: 10_000)
-        let adjacent = try reader.bool("rotary_adjacent_pairs", default: false)
-        let linear = try reader.double("rotary_scaling_factor", default: 1)
-        let byParts = try reader.bool("use_NTK_by_parts_rope", default: false)
-        let llama3 = Rotary.Scaling.llama3(factor: try reader.double("NTK_by_parts_factor", default: 8),
-                                           lowFrequencyFactor: try reader.double("NTK_by_parts_low_freq_factor", default: 1),
-                                           highFrequencyFactor: try reader.double("NTK_by_parts_high_freq_factor", default: 4),
-                                           originalContext: try reader.int("NTK_original_ctx_len", default: 8192))
-        switch try reader.string("positional_embedding_type", default: "standard") {
-        case "standard": return .learned
-        case "rotary":
-            let scaling: Rotary.Scaling = byParts ? llama3 : linear == 1 ? .none : .linear(factor: linear)
-            return .rotary(Rotary(dim: dim, base: base, adjacentPairs: adjacent, scaling: scaling))
-        // Ours: which slopes, where the number of heads is no power of two.
-        case "alibi": return .alibi(try reader.bool("alibi_interpolated", default: false) ? .interpolated : .geometric)
-        default: throw reader.invalid("positional_embedding_type", expected: "standard, rotary or alibi")
-        }
-    }
-
     private static func refuseUnbuilt(_ reader: ConfigReader) throws {
-        for key in ["use_yarn_rope", "use_dynamic_ntk_rope", "use_logn_attn", "use_attention_sinks", "load_in_4bit", "norm_topk_prob",
-                    "rmsnorm_uses_offset"] { try reader.require(key, false) }
-        for key in ["num_experts", "experts_per_token", "clip_qkv", "quantization_method"] { try reader.require(key, nil) }
+        for key in ["load_in_4bit", "rmsnorm_uses_offset"] { try reader.require(key, false) }
+        try reader.require("quantization_method", nil)
     }
 
     /// Fields that change no number in a forward pass of what is built here.
@@ -126,8 +114,7 @@ extension ModelConfig {
         "ungroup_grouped_query_attention", "tokenizer_prepends_bos", "from_checkpoint", "checkpoint_index", "checkpoint_label_type",
         "checkpoint_value", "n_params", "relative_attention_max_distance",
         "relative_attention_num_buckets", "decoder_start_token_id", "tie_word_embeddings", "uses_rms_norm", "layer_norm_folding",
-        "yarn_factor", "yarn_attention_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_original_max_position_embeddings",
-        "yarn_truncate", "yarn_global_attn_only", "train_seq_length", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
+        "train_seq_length", "default_padding_side", "architecture", "attn_implementation", "tokenizer_appends_eos",
     ]
 
     /// This configuration in TransformerLens' field names.
@@ -140,7 +127,7 @@ extension ModelConfig {
             fields[name] = .int(size)
         }
         fields["n_key_value_heads"] = nKeyValueHeads.map(JSON.int) ?? .null
-        fields["act_fn"] = mlp.map { .string($0.activation.rawValue) } ?? .null
+        fields["act_fn"] = mlp.map { .string($0.activation.rawValue + ($0.norm == nil ? "" : "_ln")) } ?? .null
         fields["gated_mlp"] = .bool(mlp?.gate != nil)
         if mlp?.gate == .biasOnEach { fields["gated_mlp_bias_on_each"] = .bool(true) }
         fields["attn_only"] = .bool(mlp == nil)
@@ -154,39 +141,17 @@ extension ModelConfig {
         fields["scale_attn_by_inverse_layer_idx"] = .bool(attention.scaleByInverseLayer)
         fields["default_prepend_bos"] = .bool(defaultPrependBOS)
         fields["post_embedding_ln"] = .bool(embedNorm != nil)
-        fields["use_qk_norm"] = .bool(attention.qkNorm != nil)
         fields["use_normalization_before_and_after"] = .bool(outputNorm != nil)
         fields["attn_scores_soft_cap"] = .double(attention.softcap ?? -1)
         fields["output_logits_soft_cap"] = .double(outputSoftcap ?? -1)
+        fields["use_attention_sinks"] = .bool(attention.hasSinks)
         fields["use_local_attn"] = .bool(attention.window != nil)
         if let window = attention.window {
             fields["window_size"] = .int(window.size)
             fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
         }
-        for (name, value) in positionFields { fields[name] = value }
+        for (name, value) in positionFields + mechanismFields + expertFields { fields[name] = value }
         return .object(fields)
-    }
-
-    private var positionFields: [(String, JSON)] {
-        if case .alibi(let alibi) = position {
-            return [("positional_embedding_type", "alibi"), ("alibi_interpolated", .bool(alibi == .interpolated))]
-        }
-        // A model without positions reads as one whose position embedding is zero: it is not written, so refuse quietly no one.
-        guard case .rotary(let rotary) = position else { return [("positional_embedding_type", "standard")] }
-        var fields: [(String, JSON)] = [
-            ("positional_embedding_type", "rotary"), ("rotary_dim", .int(rotary.dim)), ("rotary_base", .double(rotary.base)),
-            ("rotary_adjacent_pairs", .bool(rotary.adjacentPairs)),
-        ]
-        if let local = attention.localRotary { fields.append(("rotary_base_local", .double(local.base))) }
-        switch rotary.scaling {
-        case .none: break
-        case .linear(let factor): fields.append(("rotary_scaling_factor", .double(factor)))
-        case .llama3(let factor, let low, let high, let context):
-            fields += [("use_NTK_by_parts_rope", true), ("NTK_by_parts_factor", .double(factor)),
-                       ("NTK_by_parts_low_freq_factor", .double(low)), ("NTK_by_parts_high_freq_factor", .double(high)),
-                       ("NTK_original_ctx_len", .int(context))]
-        }
-        return fields
     }
 }
 

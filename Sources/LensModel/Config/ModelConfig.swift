@@ -23,6 +23,8 @@ public struct ModelConfig: Sendable, Hashable {
 
     // MARK: Mechanisms
     public var norm: Norm?
+    /// Where a block's norms, ln1 and ln2, stand.
+    public var normPlacement = NormPlacement.onInput
     /// The norm before the unembedding; nil for none.
     public var finalNorm: Norm?
     /// A norm of the token embeddings, before anything is added to them.
@@ -33,12 +35,16 @@ public struct ModelConfig: Sendable, Hashable {
     public var mlp: MLP?
     public var position: Position
     public var attention: Attention
+    /// What attention and MLP write is multiplied by this before it is added to the residual stream.
+    public var residualScale = 1.0
     /// The MLP reads the block's input, beside attention.
     public var parallelAttnMLP = false
     /// W_U is W_E transposed, and they are kept once.
     public var tiesEmbeddings = false
     /// Tied, W_E is W_U transposed times this.
     public var tiedEmbeddingScale = 1.0
+    /// What W_U multiplies is multiplied by this first.
+    public var unembedScale = 1.0
     /// Logits are c·tanh(logits / c), where given.
     public var outputSoftcap: Double?
 
@@ -75,12 +81,23 @@ public struct ModelConfig: Sendable, Hashable {
         public var eps: Double
         /// False once weight (and bias) have been folded into the next layer: TransformerLens' `LNPre`, `RMSPre`.
         public var hasWeights: Bool
+        /// Whether a checkpoint holds a layer norm's bias; where it does not, it is zero.
+        public var hasBias = true
 
-        public init(_ kind: NormKind, eps: Double, hasWeights: Bool = true) {
+        public init(_ kind: NormKind, eps: Double, hasWeights: Bool = true, hasBias: Bool = true) {
             self.kind = kind
             self.eps = eps
             self.hasWeights = hasWeights
+            self.hasBias = hasBias
         }
+    }
+
+    /// Where a block's norms stand.
+    public enum NormPlacement: String, Sendable, Hashable {
+        /// On what attention and MLP read.
+        case onInput = "input"
+        /// On what they write, before it is added to the residual stream; what they read is the stream itself (OLMo 2).
+        case onOutput = "output"
     }
 
     /// The feed-forward layer.
@@ -136,8 +153,16 @@ public struct ModelConfig: Sendable, Hashable {
         public var hasBiases = true
         /// Layers that see only so far back; nil: none.
         public var window: Window?
-        /// A norm of each head's queries and keys, before they are rotated: its weight `[d_head]` is all heads'.
+        /// A norm of queries and keys, before they are rotated.
         public var qkNorm: Norm?
+        /// What one norm of queries or keys is over.
+        public var qkNormSpan = QKNormSpan.head
+        /// Queries, keys and values are kept within ± this, after any norm of theirs.
+        public var clip: Double?
+        /// Whether each layer's queries and keys are rotated; repeated over the model's layers.
+        public var rotatedLayers = [true]
+        /// Rotated queries at positions p from this number on are multiplied by log(p + 1) / log(this) (Qwen 1's log-n scaling).
+        public var logScalingFrom: Int?
         /// Scores are c·tanh(scores / c), where given.
         public var softcap: Double?
         /// Whether each head has a score that its pattern is normalised with and that has no value (GPT-OSS): rows then sum to less than 1.
@@ -146,6 +171,9 @@ public struct ModelConfig: Sendable, Hashable {
         public var localRotary: Rotary?
 
         public init(scale: Double) { self.scale = scale }
+
+        /// Whether a layer's queries and keys are rotated, in a model that rotates any.
+        func rotates(_ layer: Int) -> Bool { rotatedLayers.isEmpty || rotatedLayers[layer % rotatedLayers.count] }
 
         /// A query at position p sees the keys after p - size, its own included.
         public struct Window: Sendable, Hashable {
@@ -162,6 +190,16 @@ public struct ModelConfig: Sendable, Hashable {
             func size(in layer: Int) -> Int? { !isLocal.isEmpty && isLocal[layer % isLocal.count] ? size : nil }
         }
 
+        /// What a norm of queries or keys is over.
+        public enum QKNormSpan: String, Sendable, Hashable {
+            /// Each head; a weight `[d_head]` is all heads'.
+            case head
+            /// Each head, with weights of its own: `[head, d_head]`.
+            case headWithOwnWeights = "head_with_own_weights"
+            /// All heads together: `[head × d_head]`.
+            case allHeads = "all_heads"
+        }
+
         public enum Direction: String, Sendable, Hashable { case causal, bidirectional }
     }
 
@@ -172,6 +210,7 @@ public struct ModelConfig: Sendable, Hashable {
         if position == .learned || position == .shortformer { traits.insert(.positionEmbedding) }
         if case .rotary = position { traits.insert(.rotary) }
         if norm != nil { traits.insert(.norm) }
+        if norm != nil, normPlacement == .onOutput { traits.insert(.normOnOutput) }
         if let mlp {
             traits.insert(.mlp)
             if layer.flatMap({ experts(in: $0) }) == nil {
@@ -187,12 +226,25 @@ public struct ModelConfig: Sendable, Hashable {
         if kvHeads == nHeads { traits.insert(.ungroupedHeads) }
         if embedNorm != nil { traits.insert(.embedNorm) }
         if attention.qkNorm != nil { traits.insert(.qkNorm) }
+        if attention.qkNorm != nil, attention.qkNormSpan == .allHeads { traits.insert(.qkNormOfAllHeads) }
         if outputNorm != nil { traits.insert(.outputNorm) }
         return traits
     }
 
+    /// What sites outside blocks depend on; in blocks, those of layers without experts.
+    public var traits: Set<ModelTrait> { traits(in: nil) }
+
     /// Every point where a hook can be, in firing order.
     public var hookPoints: [HookPoint] { HookPoint.all(nLayers: nLayers, experts: mlp?.experts?.count ?? 0, traits: traits(in:)) }
+
+    /// The norm of what attention and MLP read.
+    var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
+
+    /// Whether something comes between the product that attention or the MLP ends with and the residual stream.
+    var changesWhatIsWritten: Bool { outputNorm != nil || (norm != nil && normPlacement == .onOutput) || residualScale != 1 }
+
+    /// The axes of a site's activations in this model, outermost first.
+    public func axes(of site: HookSite) -> [HookAxis] { site.axes(with: traits) }
 
     /// The size of an axis; nil for those that depend on the input.
     public func size(of axis: HookAxis) -> Int? {
@@ -201,6 +253,8 @@ public struct ModelConfig: Sendable, Hashable {
         case .head: return nHeads
         case .kvHead: return kvHeads
         case .dHead: return dHead
+        case .heads: return nHeads * dHead
+        case .kvHeads: return kvHeads * dHead
         case .dModel: return dModel
         case .dMlp: return mlp?.width
         case .expert: return mlp?.experts?.count

@@ -3,6 +3,13 @@
 import LensFiles
 import LensHooks
 import LensTensor
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
 
 extension ForwardPass {
     /// - Returns: `residual` plus what attention writes: `[batch, pos, d_model]`.
@@ -11,14 +18,18 @@ extension ForwardPass {
         try fire(.q, layer, &q)
         try fire(.k, layer, &k)
         try fire(.v, layer, &v)
-        q = try normLayer(config.attention.qkNorm, block.qNorm, q, .qNormScale, .qNormNormalized, layer)
-        k = try normLayer(config.attention.qkNorm, block.kNorm, k, .kNormScale, .kNormNormalized, layer)
-        let rotary = try rotary(in: layer)
-        if let (table, rows) = rotary {
+        q = try headNorm(block.qNorm, q, .qNormScale, .qNormNormalized, layer)
+        k = try headNorm(block.kNorm, k, .kNormScale, .kNormNormalized, layer)
+        if let clip = config.attention.clip.map(Float.init) {
+            (q, k, v) = (try q.clamped(to: -clip...clip), try k.clamped(to: -clip...clip), try v.clamped(to: -clip...clip))
+        }
+        if let (table, rows) = try rotary(in: layer) {
             q = try table.rotate(q, positions: rows)
             k = try table.rotate(k, positions: rows)
-            try fire(.rotQ, layer, &q)
         }
+        // In a layer that does not rotate, of a model that does, these show queries and keys as they are.
+        if isRotary { try fire(.rotQ, layer, &q) }
+        if let start = config.attention.logScalingFrom { q = try logScaled(q, from: start) }
         // Runs between other layers may have passed it by.
         guard keyValues.layers[layer].count == offset else {
             throw LensError(.usage, "the key-value cache does not reach this layer", at: "layer \(layer)", expected: "\(offset) positions",
@@ -26,7 +37,7 @@ extension ForwardPass {
         }
         try keyValues.layers[layer].append(keys: k, values: v)
         var pages = keyValues.layers[layer]
-        if plan.touches(.rotK, layer), rotary != nil {
+        if plan.touches(.rotK, layer), isRotary {
             var allKeys = try pages.keys(0..<pages.count)
             try fire(.rotK, layer, &allKeys)
             // Of this step only: the cache keeps its own keys.
@@ -43,7 +54,7 @@ extension ForwardPass {
 
     private func queriesKeysValues(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> QKV {
         let inputs = try splitInputs(layer, residual)
-        let x = try normLayer(config.norm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
+        let x = try normLayer(config.inputNorm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
         // Positions that queries and keys see, and values do not.
         let placed = try shortformerPositions.map { try x + $0 } ?? x
         func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, isPlaced: Bool = true) throws -> Tensor {
@@ -88,7 +99,7 @@ extension ForwardPass {
             let changed = try changedRows(rows, residual)
             guard changed.contains(true) else { continue }
             var x = rows
-            if let norm = config.norm {
+            if let norm = config.inputNorm {
                 let result = try LensTensor.norm(norm.kind, rows, eps: Float(norm.eps), weight: block.ln1.w, bias: block.ln1.b)
                 x = result.out ?? rows
             }
@@ -111,6 +122,33 @@ extension ForwardPass {
                 }
             }
         }
+    }
+
+    // MARK: Between the products and attention
+
+    private var isRotary: Bool {
+        if case .rotary = config.position { return true }
+        return false
+    }
+
+    /// A norm of queries or keys, `[batch, pos, head, d_head]`.
+    private func headNorm(_ weights: NormWeights, _ x: Tensor, _ scaleSite: HookSite, _ normalizedSite: HookSite, _ layer: Int) throws -> Tensor {
+        guard let norm = config.attention.qkNorm else { return x }
+        let flat = [batch, pos, x.shape[2] * x.shape[3]]
+        switch config.attention.qkNormSpan {
+        case .head: return try normLayer(norm, weights, x, scaleSite, normalizedSite, layer)
+        case .headWithOwnWeights:
+            let normalized = try normLayer(norm, NormWeights(w: nil, b: nil), x, scaleSite, normalizedSite, layer)
+            return try affine(normalized.reshaped(flat), weight: weights.w, bias: weights.b).reshaped(x.shape)
+        case .allHeads: return try normLayer(norm, weights, x.reshaped(flat), scaleSite, normalizedSite, layer).reshaped(x.shape)
+        }
+    }
+
+    /// Queries past position `start` times log(p + 1) / log(start).
+    private func logScaled(_ q: Tensor, from start: Int) throws -> Tensor {
+        guard (positionIDs.max() ?? 0) >= start, start > 1 else { return q }
+        let factors = positionIDs.map { $0 < start ? 1 : Float(log(Double($0 + 1)) / log(Double(start))) }
+        return try q * Tensor(factors, shape: [batch, pos, 1, 1])
     }
 
     // MARK: Attention
@@ -152,7 +190,7 @@ extension ForwardPass {
         if case .alibi(let alibi) = config.position { slopes = alibi.slopes(heads: config.nHeads) }
         return AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
                              scoreScale: Float(1 / (config.attention.scale * inverse)),
-                             softcap: config.attention.softcap.map { Float($0) }, alibi: slopes,
+                             softcap: config.attention.softcap.map { Float($0) }, alibi: slopes, roundsALiBi: config.position == .alibi(.roundedKeys),
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
     }
 
@@ -160,8 +198,8 @@ extension ForwardPass {
 
     /// W_O, head by head whether or not anyone looks at the heads, and the residual.
     private func writeOut(_ layer: Int, _ block: BlockWeights, _ z: Tensor, _ residual: Tensor) throws -> Tensor {
-        // A norm comes between the sum and the residual stream, as an edit does.
-        let edits = plan.edits(.attnOut, layer) || config.outputNorm != nil, touches = plan.touches(.attnOut, layer)
+        // A norm or a factor comes between the sum and the residual stream, as an edit does.
+        let edits = plan.edits(.attnOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.attnOut, layer)
         var written: (out: Tensor, linear: Tensor?)
         if plan.touches(.result, layer) {
             var result = try results(block, z)
@@ -172,6 +210,9 @@ extension ForwardPass {
             let epilogue = Epilogue(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
             written = try block.wO.product(rows, block: config.dHead, epilogue: epilogue)
         }
+        if config.normPlacement == .onOutput {
+            written.out = try normLayer(config.norm, block.ln1, written.out, .ln1Scale, .ln1Normalized, layer)
+        }
         written.out = try normLayer(config.outputNorm, block.ln1Post, written.out, .ln1PostScale, .ln1PostNormalized, layer)
         return try addOut(.attnOut, layer, written, residual)
     }
@@ -179,8 +220,8 @@ extension ForwardPass {
     /// Fires a site that is added to the residual stream: `written` is the sum already, or, where an edit comes between,
     /// the addend.
     func addOut(_ site: HookSite, _ layer: Int, _ written: (out: Tensor, linear: Tensor?), _ residual: Tensor) throws -> Tensor {
-        if plan.edits(site, layer) || config.outputNorm != nil {
-            var addend = written.out
+        if plan.edits(site, layer) || config.changesWhatIsWritten {
+            var addend = try config.residualScale == 1 ? written.out : written.out.scaled(by: Float(config.residualScale))
             try fire(site, layer, &addend)
             return try residual + addend
         }

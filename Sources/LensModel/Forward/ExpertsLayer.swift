@@ -110,7 +110,7 @@ extension ForwardPass {
         var opened = try weights.wGate.product(x, epilogue: Epilogue(bias: weights.bGate)).out
         try fire(sites.gate, &opened)
         var post: Tensor
-        if gate == .plain, activation.isElementwise, !plan.edits(sites.linear, layer, expert: expert) {
+        if gate == .plain, !plan.edits(sites.linear, layer, expert: expert) {
             let isRead = plan.touches(sites.linear, layer, expert: expert)
             let epilogue = Epilogue(bias: weights.bIn, activation: activation, gate: opened, keepsLinear: isRead)
             let (out, linear) = try weights.wIn.product(x, epilogue: epilogue)

@@ -77,11 +77,14 @@ final class ForwardPass {
     private func rotaryTable(local: Bool) -> Result<(table: RotaryTable, rows: [Int]), Error>? {
         guard case .rotary(let rotary) = config.position else { return nil }
         let own = local ? config.attention.localRotary ?? rotary : rotary
-        return Result { try own.table(for: positionIDs) }
+        let width = max(1, pos)
+        let lengths = (0..<batch).map { row in (positionIDs[row * width..<(row + 1) * width].max() ?? 0) + 1 }
+        return Result { try own.table(for: positionIDs, lengths: lengths) }
     }
 
     /// The angles of a layer and each position's row of them; nil where nothing turns.
     func rotary(in layer: Int) throws -> (table: RotaryTable, rows: [Int])? {
+        guard config.attention.rotates(layer) else { return nil }
         let isLocal = config.attention.localRotary != nil && config.attention.window?.size(in: layer) != nil
         return try (isLocal ? localRotary : rotary)?.get()
     }
@@ -183,7 +186,7 @@ final class ForwardPass {
 
     /// Logits: `[batch, pos, d_vocab_out]`.
     func unembed(_ normalized: Tensor) throws -> Tensor {
-        var input = normalized
+        var input = try config.unembedScale == 1 ? normalized : normalized.scaled(by: Float(config.unembedScale))
         try fire(.unembedIn, nil, &input)
         var logits = try weights.wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
         try fire(.unembedOut, nil, &logits)

@@ -12,8 +12,8 @@ extension ForwardPass {
         guard let mlp = config.mlp else { return residual }
         var input = input
         try fire(.mlpIn, layer, &input)
-        let x = try normLayer(config.norm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
-        let edits = plan.edits(.mlpOut, layer) || config.outputNorm != nil, touches = plan.touches(.mlpOut, layer)
+        let x = try normLayer(config.inputNorm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
+        let edits = plan.edits(.mlpOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.mlpOut, layer)
         var written: (out: Tensor, linear: Tensor?)
         switch weights {
         case .experts(let weights):
@@ -29,13 +29,21 @@ extension ForwardPass {
             let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
             written = try weights.wOut.product(post, epilogue: epilogue)
         }
+        if config.normPlacement == .onOutput {
+            written.out = try normLayer(config.norm, block.ln2, written.out, .ln2Scale, .ln2Normalized, layer)
+        }
         written.out = try normLayer(config.outputNorm, block.ln2Post, written.out, .ln2PostScale, .ln2PostNormalized, layer)
         return try addOut(.mlpOut, layer, written, residual)
     }
 
     /// `activation(x·W_in + b_in)`: `[batch, pos, d_mlp]`.
     private func plain(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ x: Tensor) throws -> Tensor {
-        if plan.edits(.mlpPre, layer) || !mlp.activation.isElementwise {
+        if let xielu = weights.xielu {
+            var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
+            try fire(.mlpPre, layer, &pre)
+            return try pre.applying(xielu)
+        }
+        if plan.edits(.mlpPre, layer) {
             var pre = try weights.wIn.product(x, epilogue: Epilogue(bias: weights.bIn)).out
             try fire(.mlpPre, layer, &pre)
             return try pre.applying(mlp.activation)
@@ -53,7 +61,7 @@ extension ForwardPass {
         try fire(.mlpPre, layer, &pre)
         let bias = biasAfter ? nil : weights.bIn
         var post: Tensor
-        if plan.edits(.mlpPreLinear, layer) || !mlp.activation.isElementwise {
+        if plan.edits(.mlpPreLinear, layer) {
             var linear = try weights.wIn.product(x, epilogue: Epilogue(bias: bias)).out
             try fire(.mlpPreLinear, layer, &linear)
             post = try linear.gated(by: pre, mlp.activation)

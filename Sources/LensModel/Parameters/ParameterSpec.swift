@@ -68,8 +68,7 @@ extension ModelConfig {
             bias("attn.\(raw)b_V", [kvHeads, dHead], attention.hasBiases), bias("attn.b_O", [dModel], attention.hasBiases),
         ]
         if attention.hasSinks { specs.append(spec("attn.sinks", [nHeads])) }
-        specs += normSpecs("\(prefix).attn.q_norm", attention.qkNorm, width: dHead)
-        specs += normSpecs("\(prefix).attn.k_norm", attention.qkNorm, width: dHead)
+        specs += headNormSpecs("\(prefix).attn.q_norm", heads: nHeads) + headNormSpecs("\(prefix).attn.k_norm", heads: kvHeads)
         specs += normSpecs("\(prefix).ln1_post", outputNorm)
         guard let mlp else { return specs }
         specs += normSpecs("\(prefix).ln2", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
@@ -79,15 +78,28 @@ extension ModelConfig {
             specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
             if gate == .biasOnEach { specs.append(bias("mlp.b_gate", [mlp.width], mlp.hasBiases)) }
         }
+        if mlp.activation == .xielu {
+            specs += [spec("mlp.act_fn.alpha_p", [1]), spec("mlp.act_fn.alpha_n", [1]), bias("mlp.act_fn.beta", [1], true)]
+        }
         specs += [bias("mlp.b_in", [mlp.width], mlp.hasBiases), spec("mlp.W_out", [mlp.width, dModel], .matrix),
                   bias("mlp.b_out", [dModel], mlp.hasBiases)]
-        return specs + normSpecs("\(prefix).mlp.ln", mlp.norm, width: mlp.width)
+        return specs + normSpecs("\(prefix).mlp.ln", mlp.norm, shape: [mlp.width])
     }
 
-    private func normSpecs(_ prefix: String, _ norm: Norm?, width: Int? = nil) -> [ParameterSpec] {
+    private func normSpecs(_ prefix: String, _ norm: Norm?, shape: [Int]? = nil) -> [ParameterSpec] {
         guard let norm, norm.hasWeights else { return [] }
-        let weight = ParameterSpec(name: "\(prefix).w", shape: [width ?? dModel], kind: .plain, isOptional: false)
-        return norm.kind == .rms ? [weight] : [weight, ParameterSpec(name: "\(prefix).b", shape: [width ?? dModel], kind: .plain, isOptional: false)]
+        let shape = shape ?? [dModel]
+        let weight = ParameterSpec(name: "\(prefix).w", shape: shape, kind: .plain, isOptional: false)
+        if norm.kind == .rms { return [weight] }
+        return [weight, ParameterSpec(name: "\(prefix).b", shape: shape, kind: .plain, isOptional: !norm.hasBias, isExpected: norm.hasBias)]
+    }
+
+    private func headNormSpecs(_ prefix: String, heads: Int) -> [ParameterSpec] {
+        switch attention.qkNormSpan {
+        case .head: return normSpecs(prefix, attention.qkNorm, shape: [dHead])
+        case .headWithOwnWeights: return normSpecs(prefix, attention.qkNorm, shape: [heads, dHead])
+        case .allHeads: return normSpecs(prefix, attention.qkNorm, shape: [heads * dHead])
+        }
     }
 
     /// Sizes a model can have. Products of three and the element count of any file that could hold them fit an Int.
@@ -141,18 +153,10 @@ extension ModelConfig {
     }
 
     private func validateRotaryScaling() throws {
-        for rotary in rotaries {
-            let isPossible: Bool
-            switch rotary.scaling {
-            case .none: isPossible = true
-            case .linear(let factor): isPossible = factor > 0 && factor.isFinite
-            case .llama3(let factor, let low, let high, let context):
-                isPossible = factor > 0 && factor.isFinite && low > 0 && high > low && high.isFinite && context > 0
-            }
-            guard isPossible else {
-                throw LensError(.config, "impossible rotary scaling", at: "rotary", expected: "factors above 0, the low one below the high one",
-                                found: "\(rotary.scaling)")
-            }
+        for rotary in rotaries where !rotary.isPossible(contexts: nCtx) {
+            throw LensError(.config, "impossible rotary scaling", at: "rotary",
+                            expected: "factors above 0, one for each frequency where they are listed, frequencies that are finite",
+                            found: "\(rotary.scaling), base \(rotary.base)")
         }
     }
 
@@ -168,8 +172,22 @@ extension ModelConfig {
                 throw LensError(.config, "impossible soft cap", at: name, expected: "a finite number above 0", found: "\(cap ?? 0)")
             }
         }
-        guard tiedEmbeddingScale.isFinite, tiedEmbeddingScale != 0 else {
-            throw LensError(.config, "impossible embedding scale", at: "embedding_scale", expected: "a finite number, not 0", found: "\(tiedEmbeddingScale)")
+        for (name, factor) in [("embedding_scale", tiedEmbeddingScale), ("residual_scale", residualScale), ("unembed_scale", unembedScale)] {
+            guard Float(factor).isFinite, Float(factor) != 0 else {
+                throw LensError(.config, "impossible factor", at: name, expected: "a finite number, not 0", found: "\(factor)")
+            }
+        }
+        if let clip = attention.clip, !(clip > 0 && Float(clip).isFinite) {
+            throw LensError(.config, "impossible clip", at: "clip_qkv", expected: "a finite number above 0", found: "\(clip)")
+        }
+        if case .alibi(.mpt(let most)) = position, !(most > 0 && Float(most).isFinite) {
+            throw LensError(.config, "impossible biases by distance", at: "alibi_bias_max", expected: "a finite number above 0", found: "\(most)")
+        }
+        if let start = attention.logScalingFrom, start < 2 {
+            throw LensError(.config, "impossible log-n scaling", at: "train_seq_length", expected: "at least 2", found: "\(start)")
+        }
+        if mlp?.activation == .xielu, mlp?.gate != nil {
+            throw LensError(.config, "unsupported activation of a gated MLP", at: "act_fn", expected: "another, or an MLP without gate", found: "xielu")
         }
     }
 

@@ -23,6 +23,11 @@ enum FeedForwardWeights: Sendable {
 struct NormWeights: Sendable {
     let w: Tensor?, b: Tensor?
 
+    init(w: Tensor?, b: Tensor?) {
+        self.w = w
+        self.b = b
+    }
+
     init(_ parameters: Parameters, _ prefix: String) {
         w = parameters.tensor("\(prefix).w")
         b = parameters.tensor("\(prefix).b")
@@ -33,6 +38,8 @@ struct MLPWeights: Sendable {
     let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
     let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
     let norm: NormWeights
+    /// The layer's own activation function, where it has learned one.
+    var xielu: XIELU?
 }
 
 /// All weights of a decoder.
@@ -66,7 +73,8 @@ struct Weights: Sendable {
             if let experts = config.experts(in: layer) { return .experts(try ExpertsWeights(parameters, "\(prefix).mlp", experts)) }
             return .dense(MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
-                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"), norm: NormWeights(parameters, "\(prefix).mlp.ln")))
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"), norm: NormWeights(parameters, "\(prefix).mlp.ln"),
+                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil))
         }
         return BlockWeights(ln1: NormWeights(parameters, "\(prefix).ln1"), ln2: NormWeights(parameters, "\(prefix).ln2"),
                             ln1Post: NormWeights(parameters, "\(prefix).ln1_post"), ln2Post: NormWeights(parameters, "\(prefix).ln2_post"),

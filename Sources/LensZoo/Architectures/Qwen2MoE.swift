@@ -19,7 +19,7 @@ extension Architecture {
             let first = try reader.int("max_window_layers", default: 28), size = try reader.int("sliding_window", default: 4096)
             let isOn = try reader.bool("use_sliding_window", default: false)
             config.attention.window = try reader.slidingWindow(isOn && size > 0 ? size : nil, layers: config.nLayers) { $0 % 2 == 0 && $0 < first }
-            var experts = Experts(count: try reader.int("num_experts", default: 60), perToken: try reader.int("num_experts_per_tok", default: 4),
+            var experts = Experts(count: try reader.expertCount(default: 60), perToken: try reader.int("num_experts_per_tok", default: 4),
                                   width: try reader.int("moe_intermediate_size", default: 1408),
                                   routing: .softmaxThenTopK(renormalised: try reader.bool("norm_topk_prob", default: false)))
             experts.shared = .init(width: try reader.int("shared_expert_intermediate_size", default: 5632), isGated: true)

@@ -18,7 +18,7 @@ extension Architecture {
             let isOn = try reader.bool("use_sliding_window", default: false) && !reader.isNull("sliding_window")
             let size = try reader.int("sliding_window", default: 4096)
             config.attention.window = isOn ? .init(size: size) : nil
-            var experts = Experts(count: try reader.int("num_experts", default: 128), perToken: try reader.int("num_experts_per_tok", default: 8),
+            var experts = Experts(count: try reader.expertCount(default: 128), perToken: try reader.int("num_experts_per_tok", default: 8),
                                   width: try reader.int("moe_intermediate_size", default: 768),
                                   routing: .softmaxThenTopK(renormalised: try reader.bool("norm_topk_prob", default: false)))
             experts.isSparse = try reader.sparseLayers(config.nLayers)
