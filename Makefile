@@ -22,7 +22,8 @@ demo: build
 test:
 	@scripts/test.sh
 
-# make bench [MODEL=FOLDER] [PYTHON=.venv/bin/python]: with a MODEL, beside TransformerLens and Hugging Face.
+# make bench [MODEL=FOLDER] [TOKENIZER=tokenizer.json] [PYTHON=.venv/bin/python]: with a MODEL, beside TransformerLens and
+# Hugging Face; with a TOKENIZER, beside Hugging Face tokenizers.
 PYTHON ?= python3
 bench:
 	@scripts/install-packages.sh
@@ -30,6 +31,7 @@ bench:
 	bench/.build/release/lens-bench products
 	bench/.build/release/lens-bench kernels
 	$(if $(MODEL),$(PYTHON) bench/python/compare.py $(MODEL))
+	$(if $(TOKENIZER),$(PYTHON) bench/python/text.py $(TOKENIZER))
 
 # make parity [MODEL=FOLDER] [TOKENS=1,2,3] [PYTHON=.venv/bin/python]
 TOKENS ?= 1,2,3,4,5,6,7,8

@@ -27,8 +27,9 @@ public struct Architecture: Sendable {
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .bloom, .falcon, .gemma, .gemma2, .gemma3, .glm4, .gpt2, .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .gptOSS,
-        .llama, .mistral, .mixtral, .olmo, .opt, .phi, .phi3, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .stableLM, .starCoder2,
+        .apertus, .bloom, .cohere, .cohere2, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2, .gptBigCode, .gptJ,
+        .gptNeo, .gptNeoX, .gptOSS, .granite, .graniteMoE, .llama, .ministral, .mistral, .mistral3, .mixtral, .mpt, .olmo, .olmo2, .olmo3,
+        .olmoe, .opt, .phi, .phi3, .qwen, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .santaCoder, .smolLM3, .stableLM, .starCoder2,
     ]
 
     /// The family of a `config.json`.
@@ -52,6 +53,10 @@ public struct Architecture: Sendable {
         if !readsQuantization { try reader.require("quantization_config", nil, because: "load the unquantised weights") }
         var config = try self.config(reader)
         config.originalArchitecture = huggingFaceNames.first
+        // A base that grows with the length is for lengths past the one the model was made for.
+        if case .rotary(let rotary) = config.position, case .dynamic(let factor, _) = rotary.scaling, factor > 1, factor < 1e6 {
+            config.nCtx = min(1 << 30, Int((Double(max(0, min(config.nCtx, 1 << 30))) * factor).rounded(.down)))
+        }
         try reader.finish(ignoring: ignoredKeys.union(Self.neutralKeys))
         do { try config.validate() } catch let error as LensError { throw error.located(in: location) }
         return config
@@ -59,7 +64,7 @@ public struct Architecture: Sendable {
 
     /// Keys of every Hugging Face configuration that change no number in a forward pass: names, training, generation,
     /// classification heads.
-    private static let neutralKeys: Set<String> = [
+    static let neutralKeys: Set<String> = [
         "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "name_or_path",
         "_from_model_config", "_attn_implementation_autoset", "_commit_hash", "auto_map", "tokenizer_class", "prefix",
         "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id",

@@ -16,7 +16,8 @@ extension ConfigReader {
         let step = try int("decoder_sparse_step", default: 1)
         guard step > 0 else { throw invalid("decoder_sparse_step", expected: "at least 1") }
         let dense = Set(try value("mlp_only_layers")?.asArray(at: location).map { try $0.asInt(at: "\(location): mlp_only_layers") } ?? [])
-        return (0..<max(0, min(layers, ModelConfig.mostLayers))).map { ($0 + 1) % step == 0 && !dense.contains($0) }
+        let sparse = (0..<max(0, min(layers, ModelConfig.mostLayers))).map { ($0 + 1) % step == 0 && !dense.contains($0) }
+        return sparse.allSatisfy(\.self) ? [true] : sparse
     }
 }
 

@@ -18,6 +18,7 @@ struct LlamaShape {
     var vocabulary: Int?
     var positions: Int
     var eps: Double
+    var epsKey = "rms_norm_eps"
     var activationKey = "hidden_act"
     var activation = "silu"
     var tiesEmbeddings = false
@@ -38,7 +39,7 @@ extension ConfigReader {
                                  nCtx: try int("max_position_embeddings", default: shape.positions), nHeads: heads, dHead: dHead,
                                  nKeyValueHeads: try keyValueHeads(heads, default: shape.kvHeads),
                                  dVocab: try int("vocab_size", default: shape.vocabulary),
-                                 norm: .init(.rms, eps: try double("rms_norm_eps", default: shape.eps)), mlp: mlp,
+                                 norm: .init(.rms, eps: try double(shape.epsKey, default: shape.eps)), mlp: mlp,
                                  position: .rotary(try readRotary(dHead)), attention: .init(scale: Double(dHead).squareRoot()))
         config.mlp?.hasBiases = try bool("mlp_bias", default: false)
         config.tiesEmbeddings = try bool("tie_word_embeddings", default: shape.tiesEmbeddings)
@@ -88,7 +89,16 @@ extension WeightRule {
         [.plain("blocks.{i}.ln1.w", from: "layers.{i}.input_layernorm.weight"),
          .plain("blocks.{i}.ln2.w", from: "layers.{i}.post_attention_layernorm.weight"),
          .plain("ln_final.w", from: "norm.weight")]
-            + embeddings("embed_tokens.weight", head: "lm_head.weight", tied: config.tiesEmbeddings)
+            + embeddings("embed_tokens.weight", head: "lm_head.weight", tied: config.tiesEmbeddings, scale: config.tiedEmbeddingScale)
+    }
+
+    /// Norms of queries and keys, `q_norm` and `k_norm` or with another ending.
+    /// - Parameter isLayerNorm: they may have biases.
+    static func headNorms(_ ending: String = "norm", isLayerNorm: Bool = false) -> [WeightRule] {
+        ["q", "k"].flatMap { letter -> [WeightRule] in
+            let parameter = "blocks.{i}.attn.\(letter)_norm", source = "layers.{i}.self_attn.\(letter)_\(ending)"
+            return isLayerNorm ? layerNorm(parameter, from: source) : [.plain("\(parameter).w", from: "\(source).weight")]
+        }
     }
 
     /// Separate projections of queries, keys and values, and the output's.

@@ -18,7 +18,8 @@ public struct ModelFolder: Sendable {
         self.path = path
         let configPath = path + "/config.json"
         let json = try JSON.parse(file: configPath, limit: 16 << 20, allowNonFinite: true)
-        if json["d_model"] != nil, json["n_layers"] != nil {
+        // MPT's keys for these two are TransformerLens' own.
+        if json["d_model"] != nil, json["n_layers"] != nil, json["d_head"] != nil || json["model_type"] == nil {
             architecture = nil
             config = try ModelConfig.isTrainingConfig(json) ? ModelConfig(trainingConfig: json, at: configPath)
                 : ModelConfig(hookedTransformerConfig: json, at: configPath)

@@ -46,10 +46,14 @@ struct WeightLoader {
             }
             // What the configuration says is not there is not taken if it is: it stays an extra tensor.
             guard spec.isExpected else { continue }
+            if rule.source.contains("{h}") {
+                values[rule.parameter] = .tensor(try pieces(rule, spec, &unused))
+                continue
+            }
             guard let (place, names) = stored(rule) else {
                 throw LensError(.weights, "missing tensor", at: tensors.location,
-                                expected: rule.places.flatMap { [$0.source, $0.otherSource].compactMap(\.self) }.map { architecture.prefixes[0] + $0 }.joined(separator: " or "),
-                                advice: nearestName(to: architecture.prefixes[0] + rule.source, among: tensors.names.prefix(2_000))
+                                expected: rule.places.flatMap(\.tensors).map(usual).joined(separator: " or "),
+                                advice: nearestName(to: usual(rule.source), among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }
             unused.subtract(names)
@@ -76,6 +80,12 @@ struct WeightLoader {
         (architecture.prefixes + [""]).map { $0 + source }.first { tensors.entry($0) != nil }
     }
 
+    /// The usual name of a tensor, in files that begin names as this one does.
+    private func usual(_ source: String) -> String {
+        let prefix = architecture.prefixes.first { prefix in tensors.names.contains { $0.hasPrefix(prefix) } }
+        return (prefix ?? architecture.prefixes[0]) + source
+    }
+
     private func checkUnused(_ unused: Set<String>) throws {
         let ignored = architecture.ignoredTensors + (config.tiesEmbeddings ? ["lm_head.weight"] : [])
         for name in unused.sorted() {
@@ -93,7 +103,7 @@ struct WeightLoader {
         if rule.form == .mxfp4 { return try readMXFP4(rule, names, spec) }
         let name = names[0], entry = try tensors.requireEntry(name)
         let element = try element(of: entry)
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, spec)) }
+        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, shape: spec.shape)) }
         let total = rule.outputs.total(for: columns)
         let stored = rule.form == .linear ? [total, rows] : [rows, total]
         let offset = try checkedOffset(rule, entry, stored)
@@ -135,15 +145,31 @@ struct WeightLoader {
         }
     }
 
-    /// Vectors and tables, converted to float32.
-    private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, _ spec: ParameterSpec) throws -> Tensor {
-        let count = spec.shape.reduce(1, *)
-        // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
-        let isTable = spec.shape.count == 2 && rule.parameter.contains("embed.")
-        let total = rule.outputs.total(for: count)
-        let stored = isTable ? [total / spec.shape[1], spec.shape[1]] : [total]
-        let offset = try checkedOffset(rule, entry, stored)
+    /// A parameter `[head, width]` with a tensor for each head.
+    private func pieces(_ rule: WeightRule, _ spec: ParameterSpec, _ unused: inout Set<String>) throws -> Tensor {
         var values = Tensor(zeros: spec.shape)
+        for (head, source) in rule.sources(for: spec.shape).enumerated() {
+            guard let name = stored(source) else {
+                throw LensError(.weights, "missing tensor", at: tensors.location, expected: usual(source))
+            }
+            unused.remove(name)
+            let entry = try tensors.requireEntry(name)
+            try values.set(.at(head), to: plain(rule, entry, element(of: entry), shape: Array(spec.shape.dropFirst())))
+        }
+        return values
+    }
+
+    /// Vectors and tables, converted to float32.
+    private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, shape: [Int]) throws -> Tensor {
+        let count = shape.reduce(1, *)
+        // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
+        let isTable = shape.count == 2 && rule.parameter.contains("embed.")
+        let total = rule.outputs.total(for: count)
+        let stored = isTable ? [total / shape[1], shape[1]] : [total]
+        // Or the parameter's own shape; a single number may have axes of one.
+        let isWhole = total == count && (entry.shape == shape || (count == 1 && entry.shape.allSatisfy { $0 == 1 }))
+        let offset = isWhole ? 0 : try checkedOffset(rule, entry, stored)
+        var values = Tensor(zeros: shape)
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
             for run in rule.outputs.runs(for: count) {

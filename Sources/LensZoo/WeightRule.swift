@@ -3,7 +3,8 @@
 import LensFiles
 import LensModel
 
-/// One parameter's place in a checkpoint. `{i}` in both names is the layer, `{e}` the expert.
+/// One parameter's place in a checkpoint. `{i}` in both names is the layer, `{e}` the expert; `{h}` in the source is the head, of a
+/// parameter `[head, …]` that has a tensor for each.
 struct WeightRule: Sendable {
     let parameter: String
     let source: String
@@ -123,6 +124,11 @@ struct WeightRule: Sendable {
         }
     }
 
+    /// The tensors it may be read from.
+    var tensors: [String] {
+        form == .mxfp4 ? [source + "_blocks", source + "_scales"] : [source, otherSource].compactMap(\.self)
+    }
+
     /// The rule and its other forms, the likelier first.
     var places: [WeightRule] { [self] + others }
 
@@ -168,6 +174,16 @@ struct WeightRule: Sendable {
         return tied ? [.linear("unembed.W_U", from: table)] : [embedding, .linear("unembed.W_U", from: head)]
     }
 
+    /// The names of its tensors, where the parameter has this shape: one, or one for each head.
+    func sources(for shape: [Int]) -> [String] {
+        guard source.contains("{h}") else { return [source] }
+        return (0..<(shape.first ?? 0)).map { Self.fill(source, "{h}", $0) }
+    }
+
+    private static func fill(_ text: String, _ place: String, _ number: Int) -> String {
+        text.split(separator: place, omittingEmptySubsequences: false).joined(separator: "\(number)")
+    }
+
     /// The rule for one layer, or itself if it is not per layer.
     func expanded(layers: Int) -> [WeightRule] {
         guard parameter.contains("{i}") else { return [self] }
@@ -176,9 +192,7 @@ struct WeightRule: Sendable {
 
     /// The rule with a number in place of `{i}` or `{e}`.
     func filled(_ mark: String, _ number: Int) -> WeightRule {
-        func fill(_ text: String) -> String {
-            text.split(separator: mark, omittingEmptySubsequences: false).joined(separator: "\(number)")
-        }
+        func fill(_ text: String) -> String { Self.fill(text, mark, number) }
         var rule = WeightRule(parameter: fill(parameter), source: fill(source), form: form, outputs: outputs)
         rule.change = change
         rule.otherSource = otherSource.map(fill)

@@ -15,6 +15,8 @@ public enum TestFolders {
     /// The folders of decoders' goldens, in order: those that hold a `golden.json`.
     public static let goldenNames: [String] = (try? FileManager.default.contentsOfDirectory(atPath: goldens))?
         .filter { FileManager.default.fileExists(atPath: "\(goldens)/\($0)/golden.json") }.sorted() ?? []
+    /// Those in a family's own spelling: neither TransformerLens' state dicts (`native-`) nor its old checkpoints (`old-`).
+    public static let familyNames = goldenNames.filter { !$0.hasPrefix("native-") && !$0.hasPrefix("old-") }
     /// The folder beside the repository with real models and tokenizers, in a checkout that has one.
     public static let shared = root + "/../shared"
 }

@@ -155,13 +155,13 @@ import TransformerLens
 
     /// The families that a golden is made for: every one there is.
     @Test func everyFamilyHasAGolden() throws {
-        let families = try Self.supported.filter { !$0.hasPrefix("native-") }
+        let families = try TestFolders.familyNames
             .compactMap { try ModelFolder(path: "\(TestFolders.goldens)/\($0)").architecture?.family }
         #expect(Set(families) == Set(Architecture.all.map(\.family)))
     }
 
     /// Every parameter of a family's model has one rule, and every rule a parameter.
-    @Test(arguments: supported.filter { !$0.hasPrefix("native-") })
+    @Test(arguments: TestFolders.familyNames)
     func everyParameterHasOneSource(_ name: String) throws {
         let folder = try ModelFolder(path: "\(TestFolders.goldens)/\(name)")
         let filled = folder.filledParameters

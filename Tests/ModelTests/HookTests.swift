@@ -27,7 +27,7 @@ import TransformerLens
     func anEditMustKeepTheShape(_ name: String) throws {
         let model = try LawModels.named(name), tokens = try tokens(model)
         for site in model.config.hookNames {
-            for change: (inout Tensor) throws -> Void in [{ $0 = try $0.at(0) }, { $0 = Tensor(0) }, { $0 = try $0.reshaped([-1]) }] {
+            for change: (inout Tensor) throws -> Void in [{ $0 = try $0.reshaped([1] + $0.shape) }, { $0 = Tensor(0) }, { $0 = try $0.reshaped([-1]) }] {
                 let hook = Hook.edit(.names([site])) { x, _ in try change(&x) }
                 expectError(.shape, "changed the shape", site) { try model.run(.tokens(tokens), .init(hooks: [hook])) }
             }

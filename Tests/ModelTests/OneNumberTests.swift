@@ -8,11 +8,12 @@ import TransformerLens
 @Suite struct OneNumberTests {
     /// Models, with the lengths of the rows that share a batch.
     static let short = LawModels.names.map { ($0, [7, 1, 4, 9]) }
+    static let stretched = LawModels.lengthDependent.map { ($0, [13, 1, 4, 9]) }
     static let long = LawModels.long.map { ($0, [130, 64, 65, 3, 200]) }
 
     private func everything(_ model: Transformer) -> ActivationFilter { .names(model.config.hookNames) }
 
-    @Test(arguments: short + long, [PaddingSide.left, .right])
+    @Test(arguments: short + long + stretched, [PaddingSide.left, .right])
     func aRowAloneAndInABatch(_ model: (name: String, lengths: [Int]), _ side: PaddingSide) throws {
         let lengths = model.lengths, transformer = try LawModels.named(model.name)
         let rows = try lengths.enumerated().map { try LawModels.tokens(transformer, batch: 1, pos: $1, seed: UInt64($0)).row(0) }

@@ -1,6 +1,7 @@
 // Small tokenizers of every kind against what Hugging Face tokenizers 0.23.3 made of many strings (make_goldens.py).
 import Testing
 import LensFiles
+import LensTestSupport
 @testable import LensText
 
 @Suite struct GoldenTests {
@@ -46,8 +47,46 @@ import LensFiles
             }
         }
         let expected = try tokens { _ in }
-        #expect(try tokens { $0.hasDegenerateMerges = true } == expected)
+        #expect(try tokens { $0.mergeOrder = .degenerate } == expected)
         #expect(try tokens { $0.wordStart = [] } == expected)
+    }
+
+    /// Buckets, which very long words go through, take the merges that the heap takes.
+    @Test(arguments: ["byte_level", "llama", "some_bytes"])
+    func veryLongWordsAsLongOnes(_ name: String) throws {
+        let json = try #require(try Places.json("\(Places.goldens)/\(name).json")["tokenizer"])
+        let texts = try Places.json("\(Places.goldens)/strings.json").asArray(at: "strings").compactMap(\.stringValue)
+        var byBuckets = try BPE(json: try #require(json["model"]), at: "model")
+        byBuckets.wordStart = []
+        var byHeap = byBuckets
+        byHeap.mergeOrder = .any
+        #expect(byBuckets.mergeOrder == .rising)
+        var random = SeededRandom(5)
+        for pieces in [400, 900, 1500] {
+            let text = (0..<pieces).map { _ in texts.randomElement(using: &random) ?? "" }.joined()
+            var found: [Int] = [], expected: [Int] = []
+            try byBuckets.encode(PieceText(text), into: &found)
+            try byHeap.encode(PieceText(text), into: &expected)
+            #expect(found == expected)
+            #expect(found.count > 100)
+        }
+        // Overlapping pairs of one rank: the leftmost first.
+        for text in ["a", "ab", "aab", "\u{4e2d}"].map({ String(repeating: $0, count: 9_001) }) {
+            var found: [Int] = [], expected: [Int] = []
+            try byBuckets.encode(PieceText(text), into: &found)
+            try byHeap.encode(PieceText(text), into: &expected)
+            #expect(found == expected)
+        }
+    }
+
+    /// A merge that takes a token before it is made, which no training makes but a file may say.
+    @Test func ranksOutOfOrderAreNoticed() throws {
+        func order(_ merges: String) throws -> MergeOrder {
+            try BPE(json: try JSON.parse(#"{"vocab": {"a": 0, "b": 1, "ab": 2, "aba": 3, "": 4}, "merges": "# + merges + "}"), at: "model").mergeOrder
+        }
+        #expect(try order(#"["a b", "ab a"]"#) == .rising)
+        #expect(try order(#"["ab a", "a b"]"#) == .any)
+        #expect(try order(#"[["a", "b"], ["a", ""]]"#) == .degenerate)
     }
 
     /// One word of a megabyte: a quadratic algorithm would take hours.

@@ -20,7 +20,7 @@ import Darwin
         let answers = items.map { item -> JSON in
             do { return .array(try decodes ? Self.decoded(tokenizer, item) : Self.encoded(tokenizer, item)) } catch { return .string("\(error)") }
         }
-        let file = try #require(fopen(try #require(Self.variable("OUT")), "w"))
+        let file = try #require(fopen(try #require(Self.variable("OUT") as String?), "w"))
         defer { fclose(file) }
         let bytes = try JSON.array(answers).utf8()
         #expect(fwrite(bytes, 1, bytes.count, file) == bytes.count)

@@ -51,8 +51,8 @@ extension ModelConfig {
         var fields: [(String, JSON)] = [
             ("num_experts", .int(experts.count)), ("experts_per_token", .int(experts.perToken)), ("d_expert", .int(experts.width)),
             ("expert_biases", .bool(experts.hasBiases)), ("router_bias", .bool(experts.hasRouterBias)),
-            ("sparse_layers", .array((0..<nLayers).map { .bool(experts.isSparse(in: $0)) })),
         ]
+        if experts.isSparse.contains(false) { fields.append(("sparse_layers", .array((0..<nLayers).map { .bool(experts.isSparse(in: $0)) }))) }
         switch experts.routing {
         case .softmaxThenTopK(let renormalised):
             fields += [("expert_routing", "softmax_then_top_k"), ("norm_topk_prob", .bool(renormalised))]

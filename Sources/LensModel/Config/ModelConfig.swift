@@ -41,7 +41,7 @@ public struct ModelConfig: Sendable, Hashable {
     public var parallelAttnMLP = false
     /// W_U is W_E transposed, and they are kept once.
     public var tiesEmbeddings = false
-    /// Tied, W_E is W_U transposed times this.
+    /// W_E is what a checkpoint holds times this; tied, W_U transposed times this.
     public var tiedEmbeddingScale = 1.0
     /// What W_U multiplies is multiplied by this first.
     public var unembedScale = 1.0

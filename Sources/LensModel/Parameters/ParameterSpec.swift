@@ -79,7 +79,7 @@ extension ModelConfig {
             if gate == .biasOnEach { specs.append(bias("mlp.b_gate", [mlp.width], mlp.hasBiases)) }
         }
         if mlp.activation == .xielu {
-            specs += [spec("mlp.act_fn.alpha_p", [1]), spec("mlp.act_fn.alpha_n", [1]), bias("mlp.act_fn.beta", [1], true)]
+            specs += [spec("mlp.act_fn.alpha_p", []), spec("mlp.act_fn.alpha_n", [])] + ["beta", "eps"].map { bias("mlp.act_fn.\($0)", [], true) }
         }
         specs += [bias("mlp.b_in", [mlp.width], mlp.hasBiases), spec("mlp.W_out", [mlp.width, dModel], .matrix),
                   bias("mlp.b_out", [dModel], mlp.hasBiases)]

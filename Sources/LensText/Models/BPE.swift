@@ -17,8 +17,8 @@ struct BPE: Sendable {
     var byteFallback = false
     /// A word that is a token itself is that token, whatever the merges say.
     var ignoresMerges = false
-    /// Whether some merge's result is one of its parts; then only the heap does exactly what the reference does.
-    var hasDegenerateMerges = false
+    /// What is known of the ranks.
+    var mergeOrder = MergeOrder.any
     /// The UTF-8 of a character that no token has after another character, and that is a token itself: text can be cut
     /// before each run of it without changing a token. Empty if the model has none. (SentencePiece's `▁`: without
     /// this a whole text would be one word.)
@@ -142,7 +142,7 @@ struct BPE: Sendable {
     }
 
     private func merge(_ merger: inout BPEMerger) {
-        merger.merge(with: merges, results: mergeResults, alwaysByHeap: hasDegenerateMerges)
+        merger.merge(with: merges, results: mergeResults, order: mergeOrder)
     }
 
     /// One symbol per character, or what stands for a character the vocabulary lacks. A pending unknown token is

@@ -11,7 +11,7 @@ extension BPE {
         var table = MergeTable(minimumCapacity: pairs.count)
         var results: [Int32] = []
         results.reserveCapacity(pairs.count)
-        var isDegenerate = false
+        var order = MergeOrder.Builder(tokens: vocabulary.idLimit)
         var joined: [UInt8] = []
         for (rank, pair) in pairs.enumerated() {
             let left = try Self.id(of: pair.left, in: vocabulary, rank, location)
@@ -24,12 +24,12 @@ extension BPE {
             joined.append(contentsOf: pair.left)
             joined.append(contentsOf: pair.right.dropFirst(prefix.count))
             let result = try Self.id(of: joined[...], in: vocabulary, rank, location)
-            isDegenerate = isDegenerate || result == left || result == right
+            order.add(left, right, rank: rank, result: result)
             table.set(left, right, rank: rank, result: result)
             results.append(result)
         }
         self.init(vocabulary: vocabulary, merges: table, mergeResults: results)
-        hasDegenerateMerges = isDegenerate
+        mergeOrder = order.order
         continuingSubwordPrefix = prefix
         endOfWordSuffix = Array(try fields.string("end_of_word_suffix")?.utf8 ?? "".utf8)
         unknownToken = try fields.string("unk_token")

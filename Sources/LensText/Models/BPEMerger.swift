@@ -1,5 +1,6 @@
-// Merging the symbols of one word by rank. Short words are scanned for the best pair again and again; long ones (a
-// text without spaces may be one word of a megabyte) go through a heap and a linked list, in n log n.
+// Merging the symbols of one word by rank. Short words are scanned for the best pair again and again; longer ones go
+// through a linked list and a heap; very long ones (a text without spaces may be one word of a megabyte) through a linked
+// list and one bucket a rank, in linear time.
 
 /// The memory that merging works in, kept between words. One call at a time uses it.
 struct BPEMerger {
@@ -15,6 +16,8 @@ struct BPEMerger {
 
     /// Below this many symbols scanning is faster than a heap.
     private static let longWord = 40
+    /// From this many symbols on, and an eighth of the ranks, buckets are faster than a heap.
+    static let veryLongWord = 4096
 
     /// Adds a first symbol that covers so many bytes.
     @inline(__always)
@@ -23,11 +26,16 @@ struct BPEMerger {
         if keepsLengths { lengths.append(Int32(truncatingIfNeeded: length)) }
     }
 
-    /// Merges `symbols`. `results` gives the id made by the merge of each rank.
-    mutating func merge(with table: MergeTable, results: [Int32], alwaysByHeap: Bool) {
+    /// Merges `symbols`.
+    /// - Parameters:
+    ///   - results: the id made by the merge of each rank.
+    ///   - order: what is known of the ranks.
+    mutating func merge(with table: MergeTable, results: [Int32], order: MergeOrder) {
         if symbols.count < 2 { return }
-        if symbols.count < Self.longWord && !alwaysByHeap && !keepsLengths {
+        if symbols.count < Self.longWord && order != .degenerate && !keepsLengths {
             mergeByScanning(table)
+        } else if order == .rising && symbols.count >= max(Self.veryLongWord, results.count / 8) {
+            mergeByBuckets(table, results)
         } else {
             mergeByHeap(table, results)
         }
@@ -54,31 +62,73 @@ struct BPEMerger {
 
     /// The same with a heap of (rank, place); entries that no longer hold are skipped when they come up.
     private mutating func mergeByHeap(_ table: MergeTable, _ results: [Int32]) {
-        let count = symbols.count
-        previous = Array(-1..<Int32(truncatingIfNeeded: count - 1))
-        next = Array(1...Int32(truncatingIfNeeded: count))
-        next[count - 1] = -1
+        link()
         heap.removeAll(keepingCapacity: true)
-        for index in 0..<(count - 1) {
+        for index in 0..<(symbols.count - 1) {
             let merge = table.find(symbols[index], symbols[index + 1])
             if merge.exists { heap.append(Self.entry(merge, index)) }
         }
         heapify()
         while let entry = popLeast() {
             let place = Int(UInt32(truncatingIfNeeded: entry))
-            let right = Int(next[place])
-            guard symbols[place] >= 0, right >= 0 else { continue }
-            let merge = table.find(symbols[place], symbols[right])
-            guard merge.exists, merge.result == results[Int(entry >> 32)] else { continue }
-            symbols[place] = merge.result
-            symbols[right] = -1
-            next[place] = next[right]
-            let after = Int(next[place])
-            if after >= 0 { previous[after] = Int32(truncatingIfNeeded: place) }
-            let before = Int(previous[place])
-            if before >= 0 { push(table.find(symbols[before], merge.result), before) }
-            if after >= 0 { push(table.find(merge.result, symbols[after]), place) }
+            guard let (before, after) = mergeAtPlace(place, table, results[Int(entry >> 32)]) else { continue }
+            if before >= 0 { push(table.find(symbols[before], symbols[place]), before) }
+            if after >= 0 { push(table.find(symbols[place], symbols[after]), place) }
         }
+        finish()
+    }
+
+    /// The same with one bucket a rank: what a merge makes merges later only, so ranks come up in rising order.
+    private mutating func mergeByBuckets(_ table: MergeTable, _ results: [Int32]) {
+        link()
+        var buckets = RankBuckets(ranks: results.count, minimumCapacity: symbols.count)
+        for index in 0..<(symbols.count - 1) {
+            let merge = table.find(symbols[index], symbols[index + 1])
+            if merge.exists { buckets.add(index, rank: merge.rank) }
+        }
+        while let (rank, places) = buckets.next() {
+            for place in places {
+                let place = Int(place)
+                guard let (before, after) = mergeAtPlace(place, table, results[rank]) else { continue }
+                if before >= 0 {
+                    let merge = table.find(symbols[before], symbols[place])
+                    if merge.exists { buckets.add(before, rank: merge.rank) }
+                }
+                if after >= 0 {
+                    let merge = table.find(symbols[place], symbols[after])
+                    if merge.exists { buckets.add(place, rank: merge.rank) }
+                }
+            }
+        }
+        finish()
+    }
+
+    private mutating func link() {
+        let count = symbols.count
+        previous = Array(-1..<Int32(truncatingIfNeeded: count - 1))
+        next = Array(1...Int32(truncatingIfNeeded: count))
+        next[count - 1] = -1
+    }
+
+    /// Merges the symbol at `place` with its right neighbour, if that still makes `result`.
+    /// - Returns: the places before and after what it made, -1 for none; nil if nothing merged.
+    @inline(__always)
+    private mutating func mergeAtPlace(_ place: Int, _ table: MergeTable, _ result: Int32) -> (before: Int, after: Int)? {
+        let right = Int(next[place])
+        guard symbols[place] >= 0, right >= 0 else { return nil }
+        let merge = table.find(symbols[place], symbols[right])
+        guard merge.exists, merge.result == result else { return nil }
+        symbols[place] = merge.result
+        symbols[right] = -1
+        next[place] = next[right]
+        let after = Int(next[place])
+        if after >= 0 { previous[after] = Int32(truncatingIfNeeded: place) }
+        return (Int(previous[place]), after)
+    }
+
+    /// Drops the symbols merged into others, and the memory of a long word.
+    private mutating func finish() {
+        let count = symbols.count
         if keepsLengths { addLengths() }
         symbols.removeAll { $0 < 0 }
         if count > 1 << 16 { releaseMemory() }

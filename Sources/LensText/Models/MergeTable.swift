@@ -59,3 +59,41 @@ struct MergeTable: Sendable {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     }
 }
+
+/// What is known of the ranks of a model's merges, and so how words may be merged.
+enum MergeOrder: Sendable {
+    /// A token's own merges all come before those it takes part in, as training makes them: ranks come up in rising order.
+    case rising
+    case any
+    /// Some merge's result is one of its parts; then only the heap does exactly what the reference does.
+    case degenerate
+
+    /// Finds out, merge by merge.
+    struct Builder {
+        /// The highest rank that makes each token, and the lowest that takes it; -1 and the most there can be for none.
+        private var made: [Int]
+        private var taken: [Int]
+        private var isDegenerate = false
+
+        /// - Parameter tokens: one more than the greatest id. Scattered ids are not worth the room: nothing is then known.
+        init(tokens: Int) {
+            let count = tokens <= 1 << 22 ? tokens : 0
+            made = Array(repeating: -1, count: count)
+            taken = Array(repeating: .max, count: count)
+        }
+
+        /// Takes note of a merge of tokens of the vocabulary. Ranks rise from call to call.
+        mutating func add(_ left: Int32, _ right: Int32, rank: Int, result: Int32) {
+            isDegenerate = isDegenerate || result == left || result == right
+            guard !made.isEmpty else { return }
+            for part in [Int(left), Int(right)] { taken[part] = min(taken[part], rank) }
+            made[Int(result)] = rank
+        }
+
+        var order: MergeOrder {
+            if isDegenerate { return .degenerate }
+            if made.isEmpty { return .any }
+            return zip(made, taken).allSatisfy { $0 < $1 } ? .rising : .any
+        }
+    }
+}

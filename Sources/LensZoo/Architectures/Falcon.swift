@@ -1,6 +1,6 @@
 // Falcon 7B, 40B and 180B (Almazrouei et al., 2023).
 // Quirks: attention and MLP side by side behind one norm or two; queries fused with one head of keys and values, or with one
-// for each group. Its oldest models (RW) bias scores by distances rounded to bfloat16: an error that says so.
+// for each group. Its oldest models (RW) bias scores by key positions, rounded to bfloat16 as they are computed.
 
 import LensFiles
 import LensModel
@@ -18,17 +18,18 @@ extension Architecture {
             let dHead = dModel / heads, isNew = try reader.bool("new_decoder_architecture", default: false)
             let isParallel = try reader.bool("parallel_attn", default: true)
             guard isParallel || !isNew else { throw reader.invalid("parallel_attn", expected: "true with new_decoder_architecture") }
-            try reader.require("alibi", false)
             try reader.require("apply_residual_connection_post_layernorm", false)
             let sharesKeys = try reader.bool("multi_query", default: true), groups = try reader.int("num_kv_heads", default: heads)
             let kvHeads = isNew ? groups : sharesKeys ? 1 : heads
+            let isBiased = try reader.bool("alibi", default: false), rotary = try reader.rotary(dim: dHead)
+            let position: ModelConfig.Position = isBiased ? .alibi(.roundedKeys) : .rotary(rotary)
             let mlp = ModelConfig.MLP(width: try reader.int("ffn_hidden_size", default: 4 &* dModel),
                                       activation: try reader.activation("activation", default: "gelu"))
             var config = ModelConfig(nLayers: try reader.int("num_hidden_layers", default: 32), dModel: dModel,
                                      nCtx: try reader.int("max_position_embeddings", default: 2048), nHeads: heads, dHead: dHead,
                                      nKeyValueHeads: kvHeads == heads ? nil : kvHeads, dVocab: try reader.int("vocab_size", default: 65024),
                                      norm: .init(.layer, eps: try reader.double("layer_norm_epsilon", default: 1e-5)), mlp: mlp,
-                                     position: .rotary(try reader.rotary(dim: dHead)), attention: .init(scale: Double(dHead).squareRoot()))
+                                     position: position, attention: .init(scale: Double(dHead).squareRoot()))
             config.parallelAttnMLP = isParallel
             let norms = try reader.int("num_ln_in_parallel_attn", default: isNew ? 2 : 1)
             guard norms == 1 || (norms == 2 && isNew) else {

@@ -50,7 +50,7 @@ extension Architecture {
             shape.activationKey = "hidden_activation"
             var local: Rotary?
             var config = try reader.gemmaShaped(shape) { width in
-                let (global, windowed) = try reader.gemma3Rotaries(dim: width)
+                let (global, windowed) = try reader.rotariesByLayer(dim: width, base: 1_000_000, localBase: reader.double("rope_local_base_freq", default: 10_000))
                 local = windowed
                 return global
             }
@@ -98,22 +98,6 @@ extension ConfigReader {
     private func cap(_ key: String, default fallback: Double?) throws -> Double? {
         guard has(key) else { return isNull(key) ? nil : fallback }
         return try double(key)
-    }
-
-    /// Gemma 3's rotations, of its other layers and of its windowed ones: one object for each in new files; in older ones
-    /// `rope_scaling` is the first one's alone.
-    fileprivate func gemma3Rotaries(dim: Int) throws -> (global: Rotary, local: Rotary) {
-        let localBase = try double("rope_local_base_freq", default: 10_000)
-        guard has("rope_parameters") else {
-            return (try rotary(dim: dim, defaultBase: 1_000_000), Rotary(dim: dim, base: localBase))
-        }
-        // Older keys beside the new ones are what those were made from.
-        _ = (value("rope_theta"), value("rope_scaling"))
-        guard let both = try nested("rope_parameters") else { throw invalid("rope_parameters", expected: "an object") }
-        let global = try both.nested("full_attention")?.rotaryDetails(dim: dim, base: 1_000_000)
-        let local = try both.nested("sliding_attention")?.rotaryDetails(dim: dim, base: localBase)
-        try both.finish()
-        return (global ?? Rotary(dim: dim, base: 1_000_000), local ?? Rotary(dim: dim, base: localBase))
     }
 }
 

@@ -1,6 +1,6 @@
 // Phi-1, Phi-1.5 and Phi-2 (Gunasekar et al., 2023; Li et al., 2023).
 // Quirks: attention and MLP side by side behind one norm, which is ln1 and ln2 here; rotation of a part of each head; biases
-// everywhere, the output included.
+// everywhere, the output included; layer norms of queries and keys where switched on.
 
 import LensFiles
 import LensModel
@@ -23,7 +23,7 @@ extension Architecture {
                                      norm: .init(.layer, eps: try reader.double("layer_norm_eps", default: 1e-5)), mlp: mlp,
                                      position: .rotary(try reader.rotary(dim: dHead, defaultFactor: 0.5)),
                                      attention: .init(scale: Double(dHead).squareRoot()))
-            try reader.require("qk_layernorm", false)
+            if try reader.bool("qk_layernorm", default: false) { config.attention.qkNorm = config.norm }
             config.parallelAttnMLP = true
             config.tiesEmbeddings = try reader.bool("tie_word_embeddings", default: false)
             config.defaultPrependBOS = false
@@ -38,6 +38,7 @@ extension Architecture {
                 .plain("unembed.b_U", from: "lm_head.bias"),
             ]
             rules += WeightRule.llamaAttention(config, biases: ["q_proj", "k_proj", "v_proj", "dense"], output: "dense")
+            if config.attention.qkNorm != nil { rules += WeightRule.headNorms("layernorm", isLayerNorm: true) }
             for norm in ["ln1", "ln2"] { rules += WeightRule.layerNorm("blocks.{i}.\(norm)", from: "layers.{i}.input_layernorm") }
             rules += WeightRule.layerNorm("ln_final", from: "final_layernorm")
             return rules + WeightRule.embeddings("embed_tokens.weight", head: "lm_head.weight", tied: config.tiesEmbeddings)

@@ -1,6 +1,6 @@
 // Phi-3 and Phi-4 (Abdin et al., 2024).
 // Quirks: LLaMA's shape, with queries, keys and values in one tensor and gate and up in another; windows where
-// `sliding_window` is a number. Its long-context models' rotary scaling is an error that says so.
+// `sliding_window` is a number; LongRoPE in its long-context models; rotation of a part of each head in Phi-4-mini.
 
 import LensFiles
 import LensModel
@@ -12,14 +12,16 @@ extension Architecture {
         modelType: "phi3",
         config: { reader in
             var config = try reader.llamaShaped(LlamaShape(dModel: 3072, width: 8192, layers: 32, heads: 32, vocabulary: 32064,
-                                                           positions: 4096, eps: 1e-5))
+                                                           positions: 4096, eps: 1e-5)) { width in
+                // What older files call yarn is LongRoPE too, as Hugging Face reads them.
+                try reader.rotary(dim: width, aliases: ["su": "longrope", "yarn": "longrope"])
+            }
             config.attention.window = try reader.isNull("sliding_window") || !reader.has("sliding_window") ? nil
                 : .init(size: reader.int("sliding_window"))
             try reader.require("attention_bias", false)
             return config
         },
-        // The length that long-context scaling starts from; other scalings do not read it.
-        ignoredKeys: ["attention_dropout", "embd_pdrop", "resid_pdrop", "original_max_position_embeddings"],
+        ignoredKeys: ["attention_dropout", "embd_pdrop", "resid_pdrop"],
         prefixes: ["model.", ""],
         weights: { config in
             let raw = config.nKeyValueHeads == nil ? "" : "_"

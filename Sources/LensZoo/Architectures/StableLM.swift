@@ -1,6 +1,6 @@
 // StableLM 2 and StableLM-3B (Bellagente et al., 2024).
 // Quirks: LLaMA's shape with layer norms; rotation of a part of each head; attention and MLP may stand side by side behind
-// one norm, which is ln1 and ln2 here. Its 12B model's norms of queries and keys are an error that says so.
+// one norm, which is ln1 and ln2 here; in its 12B model norms of queries and keys, one for each head in a tensor of its own.
 
 import LensFiles
 import LensModel
@@ -15,7 +15,6 @@ extension Architecture {
             let dModel = try reader.int("hidden_size", default: 2560), heads = try reader.int("num_attention_heads", default: 32)
             guard heads > 0, dModel % heads == 0 else { throw reader.invalid("num_attention_heads", expected: "a divisor of hidden_size \(dModel)") }
             let dHead = dModel / heads
-            try reader.require("qk_layernorm", false)
             let mlp = ModelConfig.MLP(width: try reader.int("intermediate_size", default: 6912),
                                       activation: try reader.activation("hidden_act", default: "silu"), gate: .biasOnEach)
             var config = ModelConfig(nLayers: try reader.int("num_hidden_layers", default: 32), dModel: dModel,
@@ -25,6 +24,10 @@ extension Architecture {
                                      norm: .init(.layer, eps: try reader.double("layer_norm_eps", default: 1e-5)), mlp: mlp,
                                      position: .rotary(try reader.rotary(dim: dHead, defaultFactor: 0.25)),
                                      attention: .init(scale: Double(dHead).squareRoot()))
+            if try reader.bool("qk_layernorm", default: false) {
+                config.attention.qkNorm = .init(.layer, eps: config.norm?.eps ?? 1e-5, hasBias: false)
+                config.attention.qkNormSpan = .headWithOwnWeights
+            }
             config.parallelAttnMLP = try reader.bool("use_parallel_residual", default: false)
             config.attention.hasBiases = try reader.bool("use_qkv_bias", default: false)
             config.mlp?.hasBiases = false
@@ -35,7 +38,8 @@ extension Architecture {
         prefixes: ["model.", ""],
         weights: { config in
             let second = config.parallelAttnMLP ? "input_layernorm" : "post_attention_layernorm"
-            return WeightRule.llamaAttention(config, biases: ["q_proj", "k_proj", "v_proj"]) + WeightRule.llamaMLP
+            let headNorms = config.attention.qkNorm == nil ? [] : WeightRule.headNorms("layernorm.norms.{h}", isLayerNorm: true)
+            return WeightRule.llamaAttention(config, biases: ["q_proj", "k_proj", "v_proj"]) + WeightRule.llamaMLP + headNorms
                 + WeightRule.layerNorm("blocks.{i}.ln1", from: "layers.{i}.input_layernorm")
                 + WeightRule.layerNorm("blocks.{i}.ln2", from: "layers.{i}.\(second)") + WeightRule.layerNorm("ln_final", from: "norm")
                 + WeightRule.embeddings("embed_tokens.weight", head: "lm_head.weight", tied: config.tiesEmbeddings)

@@ -200,6 +200,7 @@ def build(spec):
         config, kind = FAMILIES[spec.family][:2]
         model = kind(config(**spec.config, attn_implementation="eager"))
     randomise(model, spec.seed)
+    moe.prepare(spec, model)
     return model.float().eval()
 
 

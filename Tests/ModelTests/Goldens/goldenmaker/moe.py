@@ -5,6 +5,8 @@ has: layers without experts, an expert of every token with its sigmoid gate (Qwe
 width of their own.
 """
 
+import json
+import math
 import types
 
 import torch
@@ -13,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformer_lens.components.mlps.gated_mlp import GatedMLP
 from transformer_lens.components.mlps.moe import MoE, MoEGatedMLP
-from transformer_lens.pretrained.weight_conversions.mixtral import convert_mixtral_weights
-from transformer_lens.pretrained.weight_conversions.olmoe import convert_olmoe_weights
 from transformer_lens.pretrained.weight_conversions.openai import convert_gpt_oss_weights
+
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from . import own_weights
 
@@ -28,7 +30,20 @@ def load_arguments(hf_family):
 def expert_fields(hf):
     count = getattr(hf, "num_local_experts", None) or hf.num_experts
     return dict(num_experts=count, experts_per_token=hf.num_experts_per_tok,
-                norm_topk_prob=getattr(hf, "norm_topk_prob", hf.model_type == "mixtral"))
+                norm_topk_prob=getattr(hf, "norm_topk_prob", hf.model_type in ("mixtral", "granitemoe")))
+
+
+def gpt_oss_fields(hf, llama_shaped, local_fields):
+    rope = hf.rope_parameters
+    yarn = dict(use_yarn_rope=True, yarn_factor=rope["factor"], yarn_attention_factor=0.1 * math.log(rope["factor"]) + 1,
+                yarn_beta_fast=rope["beta_fast"], yarn_beta_slow=rope["beta_slow"], yarn_truncate=rope["truncate"],
+                yarn_original_max_position_embeddings=rope["original_max_position_embeddings"])
+    hf.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
+    fields = llama_shaped(hf, always_grouped=True, use_attention_sinks=True, **expert_fields(hf),
+                          **local_fields(hf.sliding_window, [kind == "sliding_attention" for kind in hf.layer_types]))
+    hf.rope_parameters = rope
+    fields.pop("norm_topk_prob")
+    return {**fields, **yarn}
 
 
 def is_sparse(hf, layer):
@@ -58,6 +73,22 @@ def experts(state, prefix, mlp):
         name, gate_up = f"{prefix}mlp.experts.{e}.", mlp.experts.gate_up_proj[e]
         state[name + "W_gate.weight"], state[name + "W_in.weight"] = gate_up[:width], gate_up[width:]
         state[name + "W_out.weight"] = mlp.experts.down_proj[e]
+
+
+def granite_moe(hf_model, cfg):
+    state = {}
+    attention(hf_model, cfg, state)
+    for l, layer in enumerate(hf_model.model.layers):
+        experts(state, f"blocks.{l}.", layer.block_sparse_moe)
+        # What writes to the residual stream takes the factor on what is written.
+        for name in [f"blocks.{l}.attn.W_O", f"blocks.{l}.attn.b_O"]:
+            if name in state:
+                state[name] = state[name] * hf_model.config.residual_multiplier
+        for e in range(cfg.num_experts):
+            state[f"blocks.{l}.mlp.experts.{e}.W_out.weight"] = state[f"blocks.{l}.mlp.experts.{e}.W_out.weight"] * hf_model.config.residual_multiplier
+    state["embed.W_E"] = state["embed.W_E"] * hf_model.config.embedding_multiplier
+    state["ln_final.w"] = state["ln_final.w"] / hf_model.config.logits_scaling
+    return state
 
 
 def qwen_moe(hf_model, cfg):
@@ -111,10 +142,6 @@ def give_shared_expert(mlp, cfg):
     mlp.forward = types.MethodType(forward, mlp)
 
 
-def converter(name):
-    return {"mixtral": convert_mixtral_weights, "olmoe": convert_olmoe_weights, "gpt_oss": convert_gpt_oss_weights}.get(name, qwen_moe)
-
-
 def in_order_of_position(recorder, name, tensor):
     """An expert's rows as the project orders them: by position. TransformerLens orders them by choice, then position."""
     prefix, rest = name.split("experts.")
@@ -155,9 +182,54 @@ def count(state, prefix, part):
 
 REWRITES = {"mixtral-fused": fuse}
 
+FP4 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0])
+
+
+def on_grid(weight):
+    """MXFP4 of `weight` `[experts, in, out]`, along its inputs: (codes `[experts, out, in / 32, 32]`, scales, the numbers)."""
+    blocks = weight.transpose(1, 2).reshape(len(weight), weight.shape[2], -1, 32)
+    scales = torch.floor(torch.log2(blocks.abs().amax(-1) / 4)).clamp(-127, 127)
+    codes = (blocks.unsqueeze(-1) / torch.exp2(scales)[..., None, None] - FP4).abs().argmin(-1)
+    numbers = (FP4[codes] * torch.exp2(scales)[..., None]).reshape(len(weight), weight.shape[2], -1).transpose(1, 2)
+    return codes.to(torch.uint8), (scales + 127).to(torch.uint8), numbers
+
+
+def prepare(spec, model):
+    """Puts expert weights where 4-bit floats are, in the model that will be packed."""
+    if spec.name == "gpt-oss-mxfp4":
+        for name, parameter in model.named_parameters():
+            if name.endswith(("gate_up_proj", "down_proj")):
+                parameter.data.copy_(on_grid(parameter.data)[2])
+
+
+def pack(folder):
+    """Packs the experts of a folder as MXFP4, and checks with Hugging Face's own unpacking that nothing is lost."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    for name in [name for name in state if name.endswith(("gate_up_proj", "down_proj"))]:
+        weight = state.pop(name)
+        codes, scales, _ = on_grid(weight)
+        blocks = codes[..., 0::2] | (codes[..., 1::2] << 4)
+        unpacked = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)
+        if not torch.equal(unpacked, weight):
+            raise ValueError(f"{name} is not on the grid of MXFP4")
+        state[name + "_blocks"], state[name + "_scales"] = blocks.contiguous(), scales.contiguous()
+    save_file(state, path, metadata={"format": "pt"})
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["quantization_config"] = {"modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+                                                                "lm_head"], "quant_method": "mxfp4"}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+AFTERWARDS = {"gpt-oss-mxfp4": pack}
+
 
 def specs(llama_shaped):
     """The models; `llama_shaped` makes a Spec."""
+    gpt_oss = dict(heads=4, kv=2, hidden=32, inner=32, head_dim=6, num_local_experts=3, num_experts_per_tok=2, sliding_window=3,
+                   rope={"rope_type": "yarn", "rope_theta": 1500.0, "factor": 8.0, "beta_fast": 4.0, "beta_slow": 1.0, "truncate": False,
+                         "original_max_position_embeddings": 16}, positions=48, batch=(2, 7))
     return [
         llama_shaped("mixtral", "mixtral", 201, heads=4, kv=2, hidden=24, inner=14, num_local_experts=5, num_experts_per_tok=2,
                      batch=(2, 7), rope={"rope_theta": 1000.0}, notes=["a tensor for each expert, as the hub's files have it"]),
@@ -165,11 +237,21 @@ def specs(llama_shaped):
                      num_experts_per_tok=1, sliding_window=3, batch=(2, 7), notes=["all experts in one tensor; one expert for each token"]),
         llama_shaped("qwen2_moe", "qwen2-moe", 203, heads=4, kv=2, hidden=24, layers=4, inner=22, moe_intermediate_size=14,
                      shared_expert_intermediate_size=18, num_experts=5, num_experts_per_tok=2, norm_topk_prob=False,
-                     decoder_sparse_step=2, mlp_only_layers=[3], batch=(2, 7),
-                     notes=["layer 1 alone has experts"]),
-        llama_shaped("qwen2_moe", "qwen2-moe-renormalised", 204, heads=3, kv=3, hidden=18, layers=2, inner=22, moe_intermediate_size=10,
-                     shared_expert_intermediate_size=6, num_experts=4, num_experts_per_tok=3, norm_topk_prob=True, qkv_bias=False,
+                     decoder_sparse_step=2, mlp_only_layers=[3], notes=["layer 1 alone has experts"]),
+        llama_shaped("qwen2_moe", "qwen2-moe-renormalised", 204, heads=3, kv=3, hidden=18, layers=1, inner=22, moe_intermediate_size=10,
+                     shared_expert_intermediate_size=6, num_experts=3, num_experts_per_tok=2, norm_topk_prob=True, qkv_bias=False,
                      use_sliding_window=True, sliding_window=3, max_window_layers=1, tie_word_embeddings=True, batch=(2, 7)),
         llama_shaped("qwen3_moe", "qwen3-moe", 205, heads=4, kv=2, hidden=20, head_dim=6, layers=2, inner=22, moe_intermediate_size=14,
-                     num_experts=4, num_experts_per_tok=2, norm_topk_prob=True, mlp_only_layers=[0], attention_bias=True, batch=(2, 7)),
+                     num_experts=3, num_experts_per_tok=2, norm_topk_prob=True, mlp_only_layers=[0], attention_bias=True, batch=(2, 7)),
+        llama_shaped("qwen3_moe", "qwen3-moe-window", 206, heads=3, kv=1, hidden=18, head_dim=10, layers=1, moe_intermediate_size=6,
+                     num_experts=4, num_experts_per_tok=1, norm_topk_prob=False, use_sliding_window=True, sliding_window=3),
+        llama_shaped("olmoe", "olmoe", 207, heads=4, kv=2, hidden=24, inner=14, num_experts=4, num_experts_per_tok=3,
+                     norm_topk_prob=False, clip_qkv=1.0, rms_norm_eps=1e-4, notes=["the clip bites"]),
+        llama_shaped("olmoe", "olmoe-full", 208, heads=3, kv=3, layers=1, hidden=18, inner=10, num_experts=3, num_experts_per_tok=1,
+                     norm_topk_prob=True, attention_bias=True),
+        llama_shaped("granitemoe", "granite-moe", 209, heads=4, kv=2, hidden=24, inner=14, num_local_experts=4, num_experts_per_tok=2,
+                     embedding_multiplier=1.5, residual_multiplier=0.7, attention_multiplier=0.3, logits_scaling=2.0),
+        llama_shaped("gpt_oss", "gpt-oss", 210, **gpt_oss, notes=["a sink for each head; layer 0 sees three positions; YaRN; clamped gates"]),
+        llama_shaped("gpt_oss", "gpt-oss-mxfp4", 211, **{**gpt_oss, "hidden": 32, "layers": 1, "inner": 64, "num_experts_per_tok": 1},
+                     notes=["expert weights on the grid of MXFP4; after the runs the folder's are packed so"]),
     ]

@@ -29,7 +29,9 @@ class Recorder:
     def __call__(self, tensor, hook):
         # TransformerLens flattens batch, position and head here; the project keeps them apart.
         if "_norm.hook_" in hook.name:
-            tensor = tensor.reshape(*self.heads(hook.name).shape[:3], tensor.shape[-1])
+            heads = self.heads(hook.name).shape
+            of_all_heads = tensor.numel() // tensor.shape[-1] == heads[0] * heads[1] and heads[2] > 1
+            tensor = tensor.reshape(*heads[:2 if of_all_heads else 3], tensor.shape[-1])
         if "expert" in hook.name:
             tensor = moe.normalised(self, hook.name, tensor)
         if self.strict and hook.name in self.values and not torch.equal(self.values[hook.name], tensor):
