@@ -23,22 +23,23 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
-        // BLAS and LAPACK for the analyses; no forward pass goes through them.
-        .systemLibrary(name: "COpenBLAS", path: "CKernels/COpenBLAS", pkgConfig: "openblas",
-                       providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
-        .target(name: "CLensKernels", dependencies: ["COpenBLAS"], path: "CKernels/CLensKernels",
+        // LAPACK, for the analyses, is opened where it is needed (LensTensor/LAPACK.swift): nothing is linked with it.
+        .target(name: "CLensKernels", path: "CKernels/CLensKernels",
                 exclude: ["README.md"], cSettings: kernelFlags,
-                linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("lapacke"), .linkedLibrary("m")]),
+                linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("m")]),
 
         .target(name: "LensFiles"),
         .target(name: "LensTensor", dependencies: ["CLensKernels", "LensFiles"]),
         .target(name: "LensHooks", dependencies: ["LensTensor", "LensFiles"]),
         .target(name: "LensModel", dependencies: ["LensHooks", "LensTensor", "LensFiles"]),
         .target(name: "LensZoo", dependencies: ["LensModel", "LensFiles"]),
+        // libcurl, opened when a download begins.
+        .target(name: "CLensHTTP", path: "CKernels/CLensHTTP", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "LensHub", dependencies: ["CLensHTTP", "LensZoo", "LensHooks", "LensFiles"]),
         .target(name: "LensText", dependencies: ["LensFiles"], exclude: ["Unicode/make_tables.py"]),
         .target(name: "LensAnalysis", dependencies: ["LensModel", "LensHooks", "LensTensor", "LensFiles"]),
         .target(name: "TransformerLens",
-                dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensText", "LensAnalysis"]),
+                dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel", "LensZoo", "LensHub", "LensText", "LensAnalysis"]),
         .executableTarget(name: "tlens", dependencies: [
             "TransformerLens", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ]),
@@ -47,7 +48,7 @@ let package = Package(
         // Optimised in debug builds too: the references are the slow part of a test run.
         .target(name: "LensTestSupport", dependencies: ["LensFiles", "LensTensor", "LensHooks", "LensModel"],
                 path: "Tests/LensTestSupport", swiftSettings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
-        .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"]),
+        .testTarget(name: "FilesTests", dependencies: ["LensFiles", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "KernelTests", dependencies: ["CLensKernels", "LensTestSupport"]),
         .testTarget(name: "TensorTests", dependencies: ["LensTensor", "LensTestSupport"]),
         .testTarget(name: "TextTests", dependencies: ["LensText", "LensTestSupport"],
@@ -55,7 +56,8 @@ let package = Package(
                               "make_chat_goldens.py", "fuzz.py"]),
         .testTarget(name: "ModelTests", dependencies: ["TransformerLens", "LensTestSupport"],
                     exclude: ["Goldens"]),
-        .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"]),
+        .testTarget(name: "HubTests", dependencies: ["LensHub", "LensTestSupport"], exclude: ["check_with_python.py"]),
+        .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
 
         // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.

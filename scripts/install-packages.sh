@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the Debian packages that the build needs and that are missing: nothing if all are there. `sudo` only when not
+# Installs the Debian packages that the build and downloads need and that are missing: nothing if all are there. `sudo` only when not
 # root, `apt-get update` only when an install fails without it. Elsewhere it says what is needed and goes on.
 set -eu
-packages="libopenblas-dev liblapacke-dev libomp-dev pkg-config git build-essential"
+packages="libopenblas-dev liblapacke-dev libomp-dev libcurl4 pkg-config git build-essential"
 
 if ! command -v swift > /dev/null; then
     echo "swift is not installed: get 6.2 or newer from https://www.swift.org/install" >&2

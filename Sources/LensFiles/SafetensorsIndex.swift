@@ -59,6 +59,16 @@ public struct ShardedTensors: TensorSource {
         try shards[position].read(name, elementOffset: elementOffset, elementCount: elementCount, into: buffer)
     }
 
+    public func blockType(_ name: String) -> GGMLType? { shardOf[ExactString(name)].flatMap { shards[$0].blockType(name) } }
+
+    public func readBlocks(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+        guard let position = shardOf[ExactString(name)] else {
+            _ = try requireEntry(name)
+            return
+        }
+        try shards[position].readBlocks(name, elementOffset: elementOffset, elementCount: elementCount, into: buffer)
+    }
+
     private static func openShard(_ name: String, folder: String, indexPath: String,
                                   _ open: (String) throws -> any TensorSource) throws -> any TensorSource {
         let bytes = Array(name.utf8)

@@ -51,6 +51,22 @@ public protocol TensorSource: Sendable {
     /// - Throws: `LensError`: `.weights` for an unknown name, `.shape` for elements the tensor does not have or a buffer
     ///   of another size, `.file` or `.format` if the file cannot be read or is damaged.
     func read(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws
+    /// The quantised type the tensor `name` is stored in, where `read` decodes it to `entry.dtype`; nil: `read` gives what is
+    /// stored. A block never goes past its row.
+    func blockType(_ name: String) -> GGMLType?
+    /// Copies the blocks, as stored, that hold elements `elementOffset` to `elementOffset + elementCount` (both at the edges of
+    /// blocks), which fill `buffer` exactly.
+    /// - Throws: as `read`; `LensError(.weights)` for a tensor that is not stored in blocks.
+    func readBlocks(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws
+}
+
+extension TensorSource {
+    public func blockType(_ name: String) -> GGMLType? { nil }
+
+    public func readBlocks(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
+        _ = try requireEntry(name)
+        throw LensError(.weights, "tensor that is not quantised in blocks", at: "\(location): \(name)")
+    }
 }
 
 extension TensorSource {
@@ -103,7 +119,7 @@ struct TensorTable<Place: Sendable>: Sendable {
 extension TensorEntry {
     /// The bytes, from the tensor's first on, of the elements asked for.
     /// - Throws: `LensError` (`.shape`) as `TensorSource.read` says.
-    func byteRange(elementOffset: Int, elementCount count: Int, bufferCount: Int, at location: String) throws -> Range<Int> {
+    package func byteRange(elementOffset: Int, elementCount count: Int, bufferCount: Int, at location: String) throws -> Range<Int> {
         let (end, overflow) = elementOffset.addingReportingOverflow(count)
         guard elementOffset >= 0, count >= 0, !overflow, end <= elementCount else {
             throw LensError(.shape, "elements a tensor does not have", at: "\(location): \(name)",

@@ -13,6 +13,10 @@ public struct HookContext: Sendable {
     public let isReal: [[Bool]]
     /// Of an expert's activation: which of batch × pos each of its rows is; else nil.
     public package(set) var routed: [Int]?
+    /// Positions of the prompt, padding included: from there on tokens are generated ones. Of a plain run, all positions.
+    public let promptLength: Int
+    /// Of a hook at named positions: the places it was given, in the order of its tensor's first axis.
+    public internal(set) var places: [HookPlace] = []
     /// Left padding of each batch row, in positions.
     public var padding: [Int] { isReal.map { $0.firstIndex(of: true) ?? $0.count } }
 
@@ -23,11 +27,12 @@ public struct HookContext: Sendable {
     public var name: String { point.name }
     public var isPrefill: Bool { step == 0 }
 
-    package init(point: HookPoint, positions: Range<Int>, step: Int, isReal: [[Bool]]) {
+    package init(point: HookPoint, positions: Range<Int>, step: Int, isReal: [[Bool]], promptLength: Int? = nil) {
         self.point = point
         self.positions = positions
         self.step = step
         self.isReal = isReal
+        self.promptLength = promptLength ?? positions.upperBound
     }
 }
 
@@ -44,6 +49,8 @@ public struct Hook {
 
     package let filter: ActivationFilter
     package let action: Action
+    /// The positions it is for; nil: it sees whole activations.
+    package var position: HookPosition?
 
     /// Looks. Changes no bit of the run.
     public static func read(_ filter: ActivationFilter, _ body: @escaping (Tensor, HookContext) throws -> Void) -> Hook {

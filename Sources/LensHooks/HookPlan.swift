@@ -62,6 +62,9 @@ public struct HookPlan {
         entry(HookPoint(site, layer: layer, expert: expert))?.edits ?? false
     }
 
+    /// Whether anything is edited anywhere.
+    public var hasEdits: Bool { entries.contains { $0?.edits ?? false } }
+
     /// Runs the hooks of a point on `tensor`, then gives it to `capture` if the cache wants it.
     /// - Throws: what a hook throws; `LensError(.shape)` for an edit that changed the shape.
     package func fire(_ context: HookContext, _ tensor: inout Tensor, capture: (HookPoint, Tensor) throws -> Void) throws {

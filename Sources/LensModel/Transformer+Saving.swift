@@ -7,19 +7,29 @@ import LensTensor
 
 extension Transformer {
     /// From a TransformerLens state dict. Buffers that TransformerLens keeps among its parameters are passed over.
+    /// - Parameter stored: the configuration of what the file holds, where only its first layers or positions are loaded.
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
-    public init(config: ModelConfig, savedParameters tensors: any TensorSource) throws {
+    public init(config: ModelConfig, savedParameters tensors: any TensorSource, stored: ModelConfig? = nil) throws {
+        let stored = stored ?? config
         try config.validate()
-        try config.checkLayers(against: tensors)
+        try stored.checkLayers(against: tensors)
         let buffers = ["blocks.*.attn.mask", "blocks.*.attn.IGNORE", "blocks.*.attn.rotary_sin", "blocks.*.attn.rotary_cos"]
+        let storedSpecs = Dictionary(uniqueKeysWithValues: stored.parameterSpecs.map { ($0.name, $0) })
         let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
         var parameters: [String: Tensor] = [:]
         for name in tensors.names where !buffers.contains(where: { globMatches($0, name) }) {
-            guard specs[name] != nil else {
+            guard let storedSpec = storedSpecs[name] else {
                 throw LensError(.weights, "unknown parameter", at: "\(tensors.location): \(name)", expected: "a parameter of this configuration",
-                                advice: nearestName(to: name, among: config.parameterSpecs.map(\.name)).map { "did you mean \($0)?" })
+                                advice: nearestName(to: name, among: stored.parameterSpecs.map(\.name)).map { "did you mean \($0)?" })
             }
-            parameters[name] = try Tensor(stored: name, in: tensors)
+            // Before it is read: a file can say a tensor is larger than any memory.
+            let shape = try tensors.requireEntry(name).shape
+            guard shape == storedSpec.shape else {
+                throw LensError(.weights, "parameter of the wrong shape", at: "\(tensors.location): \(name)", expected: "\(storedSpec.shape)", found: "\(shape)")
+            }
+            guard let spec = specs[name] else { continue }
+            let tensor = try Tensor(stored: name, in: tensors)
+            parameters[name] = spec.shape == shape ? tensor : try tensor.at(.upTo(spec.shape[0])).copied()
         }
         do { try self.init(config: config, parameters: parameters) } catch let error as LensError { throw error.located(in: tensors.location) }
     }

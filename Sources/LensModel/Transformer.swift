@@ -9,10 +9,14 @@ import LensTensor
 public struct Transformer: Sendable {
     public let config: ModelConfig
     public let parameters: Parameters
+    /// How the weights were rewritten since they were loaded.
+    public let processing: ProcessingRecord
     let weights: Weights
+    let identity = ModelIdentity()
 
-    public init(config: ModelConfig, parameters: Parameters) throws {
+    public init(config: ModelConfig, parameters: Parameters, processing: ProcessingRecord = ProcessingRecord()) throws {
         try config.validate()
+        self.processing = processing
         self.config = config
         self.parameters = parameters
         weights = try Weights(parameters, config)
@@ -26,7 +30,7 @@ public struct Transformer: Sendable {
 
     /// The model with one parameter replaced: `try model.with("blocks.0.attn.W_Q", tensor)`. The rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> Transformer {
-        try Transformer(config: config, parameters: parameters.replacing(name, with: tensor))
+        try Transformer(config: config, parameters: parameters.replacing(name, with: tensor), processing: processing)
     }
 
     // MARK: Running
@@ -37,6 +41,9 @@ public struct Transformer: Sendable {
         case tokens(IntTensor)
         /// A residual stream entering `startAtLayer`: `[batch, pos, d_model]`, with its tokens if a loss is wanted.
         case residual(Tensor, tokens: IntTensor? = nil)
+        /// Token embeddings put in by the caller (what `hook_embed` holds: scaled and normalised, without positions),
+        /// `[batch, pos, d_model]`, and tokens `[batch, more]` after them.
+        case embeddings(Tensor, then: IntTensor? = nil)
     }
 
     /// What a run is to return besides its cache.
@@ -62,6 +69,13 @@ public struct Transformer: Sendable {
         public var removeBatchDim = false
         /// Logits of the last position only, `[batch, 1, d_vocab_out]`, where nobody looks at the others.
         public var onlyLastLogits = false
+        /// Where the prompt ends (`HookContext.promptLength`), padding and cached positions included; nil: all of this pass
+        /// is prompt.
+        public var promptLength: Int?
+        /// The step hooks are told; nil: the cache's number of passes.
+        public var step: Int?
+        /// Stops the run between blocks, for callers that are no task.
+        public var cancellation: Cancellation?
 
         public init(hooks: [Hook] = [], cache: ActivationFilter = .none, returnType: ReturnType = .logits,
                     lossPerToken: Bool = false, attentionMask: IntTensor? = nil, startAtLayer: Int? = nil,
@@ -99,34 +113,38 @@ public struct Transformer: Sendable {
         let shape = try checkedShape(input)
         let start = try layerBound(options.startAtLayer, "startAtLayer") ?? 0
         let stop = try layerBound(options.stopAtLayer, "stopAtLayer")
-        if case .tokens = input, options.startAtLayer != nil {
-            throw LensError(.usage, "startAtLayer needs a residual stream", expected: "[batch, pos, \(config.dModel)]", found: "tokens")
+        if options.startAtLayer != nil, !input.isResidual {
+            throw LensError(.usage, "startAtLayer needs a residual stream", expected: "[batch, pos, \(config.dModel)]",
+                            found: input.tokens == nil ? "embeddings" : "tokens")
         }
         let mask = try checkedMask(options.attentionMask, shape)
-        var held = try checkedCache(keyValues, shape.batch)
-        let keeps = keyValues != nil
+        var held = try checkedCache(keyValues, shape.batch, plan, options)
+        let keeps = keyValues != nil, frozen = held.isFrozen ? held : nil
         keyValues = nil
-        let length = held.count
+        let before = (count: held.count, recomputable: held.recomputableCount)
+        let range = start..<max(start, stop ?? config.nLayers)
         let pass: ForwardPass
         do {
-            pass = try ForwardPass(self, plan: plan, newMask: mask, taking: &held, keepsKeyValues: keeps, positionSlice: options.posSlice)
+            pass = try ForwardPass(self, plan: plan, input, newMask: mask, isWhole: range == 0..<config.nLayers, taking: &held,
+                                   keepsKeyValues: keeps, options)
         } catch {
-            held.undoPass(to: length)
-            if keeps { keyValues = held }
+            held.undoPass(to: before)
+            if keeps { keyValues = frozen ?? held }
             throw error
         }
         do {
-            let output = try layers(pass, input, start..<max(start, stop ?? config.nLayers), mask, options, stopped: stop != nil)
-            if keeps { keyValues = pass.keyValues }
+            let output = try layers(pass, input, range, mask, options, stopped: stop != nil)
+            pass.keyValues.dropBehindWindows { plan.wantsAllKeys(in: $0) || !range.contains($0) }
+            if keeps { keyValues = frozen ?? pass.keyValues }
             return output
         } catch {
-            pass.keyValues.undoPass(to: pass.offset)
-            if keeps { keyValues = pass.keyValues }
+            pass.keyValues.undoPass(to: before)
+            if keeps { keyValues = frozen ?? pass.keyValues }
             throw error
         }
     }
 
-    private func layers(_ pass: ForwardPass, _ input: Input, _ range: Range<Int>, _ mask: [[Bool]], _ options: Options,
+    func layers(_ pass: ForwardPass, _ input: Input, _ range: Range<Int>, _ mask: [[Bool]], _ options: Options,
                         stopped: Bool) throws -> Output {
         var tokens: IntTensor?
         var stream: Tensor
@@ -138,9 +156,12 @@ public struct Transformer: Sendable {
         case .residual(let residual, let given):
             stream = residual
             tokens = given
+        case .embeddings(let embeddings, let then): stream = try pass.embed(embeddings, then: then)
         }
         for layer in range {
-            if Task.isCancelled { throw LensError(.cancelled, "the run was cancelled", at: "before layer \(layer)") }
+            if Task.isCancelled || options.cancellation?.isCancelled == true {
+                throw LensError(.cancelled, "the run was cancelled", at: "before layer \(layer)")
+            }
             stream = try pass.block(layer, stream)
         }
         var output = try finish(pass, stream, tokens, mask, options, stopped: stopped)

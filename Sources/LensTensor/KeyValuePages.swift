@@ -13,16 +13,22 @@ public struct KeyValuePages: Sendable {
     public let first: [Int]
     /// Key positions held, padding included; the same for every row.
     public private(set) var count = 0
-    /// Row by row.
-    private var pages: [[FloatStorage]]
+    /// The first position that every row still holds; earlier ones have been let go.
+    public private(set) var heldFrom = 0
+    /// Row by row; nil: let go.
+    private var pages: [[FloatStorage?]]
 
     public static let pageLength = Int(LENS_PAGE)
 
-    public init(kvHeads: Int, dHead: Int, first: [Int]) {
+    /// - Parameter begin: positions that came before and are not held.
+    public init(kvHeads: Int, dHead: Int, first: [Int], startingAt begin: Int = 0) {
         self.kvHeads = kvHeads
         self.dHead = dHead
         self.first = first
         pages = Array(repeating: [], count: first.count)
+        count = begin
+        heldFrom = begin
+        for row in pages.indices { pages[row] = Array(repeating: nil, count: (begin + shift(row)) / Self.pageLength) }
     }
 
     public var batch: Int { first.count }
@@ -55,10 +61,41 @@ public struct KeyValuePages: Sendable {
         guard keys.shape == [batch, count, kvHeads, dHead] else {
             throw LensError(.shape, "keys", expected: "\([batch, count, kvHeads, dHead])", found: "\(keys.shape)")
         }
+        guard heldFrom == 0 else {
+            throw LensError(.usage, "keys have been let go", expected: "all \(count) positions", found: "\(heldFrom)..<\(count)")
+        }
         var copy = self
         try copy.write(keys: keys, values: nil, at: 0)
         return copy
     }
+
+    /// Lets go of pages wholly before `position`; what they held cannot be read again.
+    public mutating func drop(before position: Int) {
+        var from = 0
+        for row in 0..<batch {
+            let whole = min(max(0, position) + shift(row), count + shift(row)) / Self.pageLength
+            for page in 0..<min(whole, pages[row].count) { pages[row][page] = nil }
+            let firstKept = pages[row].firstIndex { $0 != nil } ?? pages[row].count
+            from = max(from, firstKept * Self.pageLength - shift(row))
+        }
+        heldFrom = max(heldFrom, min(from, count))
+    }
+
+    /// The given rows, in that order, sharing their pages; a row may come several times.
+    /// - Throws: `LensError(.shape)` for a row that is not there.
+    public func selecting(rows: [Int]) throws -> KeyValuePages {
+        guard rows.allSatisfy(first.indices.contains) else {
+            throw LensError(.shape, "no such row of keys and values", expected: "0..<\(batch)", found: "\(rows)")
+        }
+        var chosen = KeyValuePages(kvHeads: kvHeads, dHead: dHead, first: rows.map { first[$0] })
+        chosen.count = count
+        chosen.heldFrom = heldFrom
+        chosen.pages = rows.map { pages[$0] }
+        return chosen
+    }
+
+    /// Bytes of the pages held; pages shared with other values or between rows are counted each time.
+    public var byteCount: Int { pages.joined().reduce(0) { $0 + 4 * ($1?.count ?? 0) } }
 
     /// Forgets the positions from `length` on.
     /// - Throws: `LensError(.usage)` if fewer are held.
@@ -67,6 +104,7 @@ public struct KeyValuePages: Sendable {
             throw LensError(.usage, "cannot truncate keys and values", expected: "0...\(count) positions", found: "\(length)")
         }
         count = length
+        heldFrom = min(heldFrom, length)
         for row in 0..<batch {
             let kept = length == 0 ? 0 : (length - 1 + shift(row)) / Self.pageLength + 1
             pages[row].removeLast(max(0, pages[row].count - kept))
@@ -91,8 +129,8 @@ public struct KeyValuePages: Sendable {
     }
 
     private func read(_ range: Range<Int>, into choose: (Tensor) -> (Tensor?, Tensor?)) throws -> Tensor {
-        guard range.lowerBound >= 0, range.upperBound <= count else {
-            throw LensError(.shape, "positions of keys and values", expected: "within 0..<\(count)", found: "\(range)")
+        guard range.lowerBound >= heldFrom, range.upperBound <= count else {
+            throw LensError(.shape, "positions of keys and values", expected: "within \(heldFrom)..<\(count)", found: "\(range)")
         }
         let out = try Tensor(uninitialized: [batch, range.count, kvHeads, dHead])
         let (keys, values) = choose(out)
@@ -113,8 +151,12 @@ public struct KeyValuePages: Sendable {
             let end = (positions.upperBound - 1 + shift(row)) / Self.pageLength + 1
             while pages[row].count < end { pages[row].append(try FloatStorage(repeating: 0, count: floats)) }
             for page in begin..<end where !isKnownUniquelyReferenced(&pages[row][page]) {
+                guard let old = pages[row][page] else {
+                    pages[row][page] = try FloatStorage(repeating: 0, count: floats)
+                    continue
+                }
                 let copy = try FloatStorage(uninitialized: floats)
-                copy.pointer.update(from: pages[row][page].pointer, count: floats)
+                copy.pointer.update(from: old.pointer, count: floats)
                 pages[row][page] = copy
             }
         }
@@ -125,7 +167,7 @@ public struct KeyValuePages: Sendable {
         let width = max(1, pages.map(\.count).max() ?? 0)
         var pointers = [UnsafeMutablePointer<Float>?](repeating: nil, count: max(1, batch * width))
         for (row, list) in pages.enumerated() {
-            for (index, page) in list.enumerated() { pointers[row * width + index] = page.pointer }
+            for (index, page) in list.enumerated() { pointers[row * width + index] = page?.pointer }
         }
         return try withExtendedLifetime(pages) {
             try pointers.withUnsafeMutableBufferPointer { buffer in

@@ -31,6 +31,17 @@ extension Tokenizer {
         try self.init(converted, TokenizerConfig(), file: path)
     }
 
+    /// The tokenizer of a model: of its folder, in its GGUF file, or beside its file of weights; nil if there is none.
+    /// - Throws: `LensError` if there is one and it cannot be read.
+    public static func beside(_ model: String) throws -> Tokenizer? {
+        if isFolder(model) { return isPresent(in: model) ? try Tokenizer(folder: model) : nil }
+        if model.hasSuffix(".gguf") {
+            return try GGUFFile(path: model)["tokenizer.ggml.tokens"] == nil ? nil : Tokenizer(file: model)
+        }
+        let folder = model.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(model[..<$0]) } ?? "."
+        return isPresent(in: folder) ? try Tokenizer(folder: folder) : nil
+    }
+
     private init(_ converted: ConvertedTokenizer, _ config: TokenizerConfig, file: String) throws {
         do {
             let config = config.filled(from: converted.config)

@@ -1,27 +1,72 @@
 // From what a user calls a model to a folder: a path, or a name found in the hub's local cache
-// ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub), where Python's downloads are. Nothing is downloaded here.
+// ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub), where Python's downloads are. Nothing is downloaded here: LensHub does.
 
 import LensFiles
 
 /// Finds models on this machine.
 public enum ModelLocator {
-    /// The folder of a model.
-    /// - Parameter name: a folder with a `config.json`, a registered name or alias, or a hub id `org/name[@revision]`.
+    /// The folder of a model, or its file.
+    /// - Parameter name: a folder with a `config.json`, a `.gguf` file, a file of weights (with its configuration beside it or
+    ///   named apart), a registered name or alias, or a hub id `org/name[@revision]`.
     /// - Throws: `LensError`: `.file` for a folder without a model, `.name` for a name that is nowhere.
     public static func folder(of name: String) throws -> String {
         if isFolder(name) {
-            guard fileExists("\(name)/config.json") else {
+            guard ModelFolder.hasConfig(name) else {
                 throw LensError(.file, "no model in this folder", at: name, expected: "a config.json and model.safetensors")
             }
             return name
         }
         if fileExists(name) {
-            throw LensError(.file, "not a model folder", at: name, expected: "a folder with config.json and model.safetensors")
+            guard ModelFolder.isModelFile(name) else {
+                throw LensError(.file, "not a model folder or file", at: name,
+                                expected: "a folder with config.json and weights, a .gguf file, or a file of weights (.safetensors, .pt, …)")
+            }
+            return name
         }
+        let (hubID, revision) = try hubName(name)
+        if let folder = try snapshot(of: hubID, revision, in: cacheFolder) { return folder }
+        throw LensError(.file, "model not on this machine", at: hubID, expected: "a snapshot in \(cacheFolder)",
+                        advice: "download it there (huggingface-cli download \(hubID)), or name a folder with its files")
+    }
+
+    /// Where a model is.
+    public enum Place: Sendable, Hashable {
+        /// A folder or file on this machine.
+        case here(String)
+        /// Not here, or not whole: `partial` is what the cache has of it.
+        case onHub(id: String, revision: String, partial: String?)
+    }
+
+    /// Where a model is, by the names `folder(of:)` takes.
+    /// - Parameters:
+    ///   - revision: a branch, tag or commit; nil: what `name` says after `@`, else `main`.
+    ///   - cache: the hub's cache folder.
+    public static func find(_ name: String, revision: String? = nil, cache: String = cacheFolder) throws -> Place {
+        if fileExists(name) { return .here(try folder(of: name)) }
+        let (id, named) = try hubName(name)
+        let revision = revision ?? named
+        guard isRevision(revision) else { throw notARevision(revision) }
+        let folder = try snapshot(of: id, revision, in: cache)
+        if let folder, hasWeights(folder) { return .here(folder) }
+        return .onHub(id: id, revision: revision, partial: folder)
+    }
+
+    /// The hub's id and the revision of a name.
+    private static func hubName(_ name: String) throws -> (id: String, revision: String) {
         let parts = name.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        let hubID = RegisteredModel.named(parts[0])?.hubID ?? parts[0]
-        guard isHubID(hubID), RegisteredModel.named(parts[0]) != nil || hubID.contains("/") else { throw unknown(name) }
-        return try cached(hubID, revision: parts.count > 1 ? parts[1] : "main")
+        let registered = RegisteredModel.named(parts[0]), id = registered?.hubID ?? parts[0]
+        guard isHubID(id), registered != nil || id.contains("/") else { throw unknown(name) }
+        return (id, parts.count > 1 ? parts[1] : "main")
+    }
+
+    /// Whether a snapshot holds the weights of a model, every shard of them.
+    private static func hasWeights(_ folder: String) -> Bool {
+        if ["model.safetensors", "pytorch_model.bin", "model_final.pth", "final.pth"].contains(where: { fileExists("\(folder)/\($0)") }) { return true }
+        return ["model.safetensors.index.json", "pytorch_model.bin.index.json"].contains { index in
+            guard let json = try? JSON.parse(file: "\(folder)/\(index)"), let map = json["weight_map"]?.objectValue else { return false }
+            let shards = Set(map.values.compactMap(\.stringValue))
+            return !shards.isEmpty && shards.allSatisfy { fileExists("\(folder)/\($0)") }
+        }
     }
 
     /// `org/name` or `name`, with nothing that could leave the cache's folder.
@@ -37,12 +82,20 @@ public enum ModelLocator {
         }
     }
 
-    private static func cached(_ hubID: String, revision: String) throws -> String {
-        guard isPlainName(revision) else {
-            throw LensError(.name, "not a revision", at: revision, expected: "a branch, a tag or a commit")
-        }
+    /// A branch, a tag or a commit; `refs/pr/1` too.
+    private static func isRevision(_ name: String) -> Bool {
+        name.split(separator: "/", omittingEmptySubsequences: false).allSatisfy(isPlainName)
+    }
+
+    private static func notARevision(_ name: String) -> LensError {
+        LensError(.name, "not a revision", at: name, expected: "a branch, a tag or a commit")
+    }
+
+    /// The folder of a snapshot in the cache that has a configuration.
+    private static func snapshot(of hubID: String, _ revision: String, in cache: String) throws -> String? {
+        guard isRevision(revision) else { throw notARevision(revision) }
         for id in [hubID] + (RegisteredModel.named(hubID)?.formerIDs ?? []) {
-            let repository = "\(cacheFolder)/models--\(id.split(separator: "/").joined(separator: "--"))"
+            let repository = "\(cache)/models--\(id.split(separator: "/").joined(separator: "--"))"
             var commit = revision
             if fileExists("\(repository)/refs/\(revision)") {
                 let bytes = try DataFile(path: "\(repository)/refs/\(revision)").readAll(limit: 1024)
@@ -51,11 +104,11 @@ public enum ModelLocator {
             let folder = "\(repository)/snapshots/\(commit)"
             if isPlainName(commit), fileExists("\(folder)/config.json") { return folder }
         }
-        throw LensError(.file, "model not on this machine", at: hubID, expected: "a snapshot in \(cacheFolder)",
-                        advice: "download it there (huggingface-cli download \(hubID)), or name a folder with its files")
+        return nil
     }
 
-    private static var cacheFolder: String {
+    /// The hub's cache on this machine.
+    public static var cacheFolder: String {
         if let cache = environmentVariable("HF_HUB_CACHE") ?? environmentVariable("HUGGINGFACE_HUB_CACHE") { return cache }
         if let home = environmentVariable("HF_HOME") { return home + "/hub" }
         if let cache = environmentVariable("XDG_CACHE_HOME") { return cache + "/huggingface/hub" }
@@ -64,7 +117,7 @@ public enum ModelLocator {
 
     private static func unknown(_ name: String) -> LensError {
         let known = RegisteredModel.all.flatMap { $0.aliases + [$0.hubID] }
-        return LensError(.name, "unknown model", at: name, expected: "a registered name, a hub id org/name, or a folder with config.json",
+        return LensError(.name, "unknown model", at: name, expected: "a registered name, a hub id org/name, a folder with config.json, or a file",
                          advice: nearestName(to: name, among: known).map { "did you mean \($0)?" } ?? "`tlens models` lists the names")
     }
 }

@@ -9,13 +9,23 @@ import LensTensor
 /// Reads a checkpoint's tensors as a configuration's parameters.
 struct WeightLoader {
     let architecture: Architecture
+    /// What is loaded.
     let config: ModelConfig
+    /// What the file holds: more layers and positions, it may be.
+    let storedConfig: ModelConfig
     let tensors: any TensorSource
+    private let changeRule: (WeightRule) -> WeightRule
     let buffer = ChunkBuffer()
 
-    init(architecture: Architecture, config: ModelConfig, tensors: any TensorSource) {
+    /// - Parameters:
+    ///   - storedConfig: what the file holds, where only a part of it is loaded.
+    ///   - changeRule: what becomes of the family's rules where the file is not of its usual format.
+    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, tensors: any TensorSource,
+         changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
         self.architecture = architecture
+        self.changeRule = changeRule
         self.config = config
+        self.storedConfig = storedConfig ?? config
         self.tensors = tensors
     }
 
@@ -35,9 +45,9 @@ struct WeightLoader {
 
     /// - Throws: `LensError(.weights)`.
     func load() throws -> Parameters {
-        try config.checkLayers(against: tensors)
-        let rules = architecture.weights(config).flatMap { $0.expanded(layers: config.nLayers) }
-        let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
+        try storedConfig.checkLayers(against: tensors)
+        let rules = architecture.weights(storedConfig).map(changeRule).flatMap { $0.expanded(layers: storedConfig.nLayers) }
+        let specs = Dictionary(uniqueKeysWithValues: storedConfig.parameterSpecs.map { ($0.name, $0) })
         var unused = Set(tensors.names)
         var values: [String: Parameter] = [:]
         for rule in rules {
@@ -57,7 +67,11 @@ struct WeightLoader {
                                     .map { "the nearest name is \($0)" })
             }
             unused.subtract(names)
+            if config.isCutOff(rule.parameter) { continue }
             values[rule.parameter] = try read(place, names, spec)
+        }
+        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx, case .tensor(let positions)? = values["pos_embed.W_pos"] {
+            values["pos_embed.W_pos"] = .tensor(try positions.at(.upTo(config.nCtx)).copied())
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }

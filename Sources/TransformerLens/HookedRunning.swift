@@ -1,5 +1,6 @@
-// Running a model on text or tokens: with hooks, with a cache, for logits or a loss, and generating.
+// Running a model on text or tokens: with hooks, with a cache, for logits or a loss. Generating has a file of its own.
 
+import LensAnalysis
 import LensFiles
 import LensHooks
 import LensModel
@@ -7,11 +8,12 @@ import LensTensor
 import LensText
 
 /// A model that can run, with the hooks it carries.
-public protocol HookedRunning {
-    var model: Transformer { get }
+public protocol HookedRunning: HasTransformer {
     var tokenizer: Tokenizer? { get }
     /// Hooks every run has, before its own.
     var scopedHooks: [Hook] { get }
+    /// Tokens that end generation: what the model's generation_config.json or config.json says, else the tokenizer's.
+    var eosTokens: Set<Int> { get }
 }
 
 extension HookedRunning {
@@ -68,35 +70,6 @@ extension HookedRunning {
                                           removeBatchDim: removeBatchDim)
         let output = try run(input, options, prependBOS: prependBOS, paddingSide: paddingSide)
         return (try required(output.logits ?? output.residual), output.cache)
-    }
-
-    /// Continues a prompt, hooks alive and a key-value cache kept.
-    ///
-    /// - Parameters:
-    ///   - sampling: how tokens are chosen; `.greedy` for the most likely.
-    ///   - stopAtEOS: end at the tokenizer's end-of-sequence token.
-    /// - Returns: prompt and continuation as text, special tokens left out.
-    public func generate(_ prompt: String, maxNewTokens: Int = 10, sampling: Sampling = Sampling(), stopAtEOS: Bool = true,
-                         prependBOS: Bool? = nil, hooks: [Hook] = []) throws -> String {
-        try generate([prompt], maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS, prependBOS: prependBOS,
-                     hooks: hooks)[0]
-    }
-
-    /// Continues several prompts at once; each row gives what it gives alone.
-    public func generate(_ prompts: [String], maxNewTokens: Int = 10, sampling: Sampling = Sampling(), stopAtEOS: Bool = true,
-                         prependBOS: Bool? = nil, hooks: [Hook] = []) throws -> [String] {
-        let rows = try prompts.map { try tokens(of: $0, prependBOS: prependBOS) }
-        let new = try generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling, stopAtEOS: stopAtEOS, hooks: hooks)
-        return try zip(rows, new).map { try decoded($0 + $1, skipSpecialTokens: true) }
-    }
-
-    /// Continues rows of tokens. - Returns: each row's new tokens, the ending one included.
-    public func generate(tokens: [[Int]], maxNewTokens: Int = 10, sampling: Sampling = Sampling(), stopAtEOS: Bool = true,
-                         hooks: [Hook] = [], onTokens: ([Int?]) throws -> Bool = { _ in true }) throws -> [[Int]] {
-        let eos = stopAtEOS ? tokenizer?.eosID : nil
-        let options = GenerationOptions(maxNewTokens: maxNewTokens, sampling: sampling, eosTokens: Set([eos].compactMap(\.self)),
-                                        hooks: scopedHooks + hooks)
-        return try model.generate(tokens, options, onTokens: onTokens)
     }
 
     private func required(_ tensor: Tensor?) throws -> Tensor {

@@ -8,6 +8,7 @@
 
 import LensFiles
 import LensHooks
+import LensHub
 import LensModel
 import LensTensor
 import LensText
@@ -19,13 +20,17 @@ public struct HookedTransformer: Sendable, HookedRunning {
     public let model: Transformer
     /// nil for a model without text.
     public let tokenizer: Tokenizer?
+    /// Tokens that end generation; several where the model's files say so.
+    public var eosTokens: Set<Int>
 
     public var config: ModelConfig { model.config }
     public var scopedHooks: [Hook] { [] }
 
-    public init(_ model: Transformer, tokenizer: Tokenizer? = nil) {
+    /// - Parameter eosTokens: tokens that end generation; nil: the tokenizer's.
+    public init(_ model: Transformer, tokenizer: Tokenizer? = nil, eosTokens: Set<Int>? = nil) {
         self.model = model
         self.tokenizer = tokenizer
+        self.eosTokens = eosTokens ?? Set([tokenizer?.eosID].compactMap(\.self))
     }
 
     /// From a configuration and parameters under TransformerLens' names and shapes.
@@ -34,34 +39,47 @@ public struct HookedTransformer: Sendable, HookedRunning {
         self.init(try Transformer(config: config, parameters: parameters), tokenizer: tokenizer)
     }
 
-    /// How weights are rewritten at load.
-    public enum Processing: String, Sendable, Hashable, CaseIterable {
-        /// As they are: Hugging Face's numbers.
-        case none
-    }
-
-    /// Loads a model that is on this machine.
+    /// Loads a model, downloading it from the hub where it is not on this machine.
     ///
     /// - Parameters:
-    ///   - name: a folder with a `config.json`, a registered name or alias (`gpt2-small`), or a hub id
-    ///     (`org/name[@revision]`) found in the hub's local cache.
-    ///   - processing: what is done to the weights.
+    ///   - name: a folder with a `config.json`, a `.gguf` file, a file of weights with its `config.json` (`weights.pt`), a
+    ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`). What is in the hub's local cache is
+    ///     not downloaded again.
+    ///   - processing: how the weights are rewritten; by default folded and centred as TransformerLens does, where that is
+    ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers.
+    ///   - options: a part of the layers, another context, …
+    ///   - tokenizer: in place of the model's own.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
-    public static func fromPretrained(_ name: String, processing: Processing = .none) async throws -> HookedTransformer {
+    public static func fromPretrained(_ name: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
+                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
-        try await Task.detached { try HookedTransformer(folder: ModelLocator.folder(of: name)) }.value
+        try await Task.detached {
+            try HookedTransformer(folder: Hub().blockingFolder(of: name), processing: processing, options: options, tokenizer: tokenizer)
+        }.value
     }
 
-    /// Loads a model folder, with its tokenizer if it has one.
-    public init(folder path: String) throws {
-        let folder = try ModelFolder(path: path)
-        let tokenizer = Tokenizer.isPresent(in: path) ? try Tokenizer(folder: path) : nil
-        self.init(try folder.load(), tokenizer: tokenizer)
+    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given; the weights are
+    /// rewritten as by `fromPretrained`.
+    public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
+                tokenizer: Tokenizer? = nil) throws {
+        let folder = try ModelFolder(path: path, options: options)
+        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
+        self.init(try Transformer.processed(folder.load(), processing), tokenizer: tokenizer ?? own,
+                  eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
     public func with(_ name: String, _ tensor: Tensor) throws -> HookedTransformer {
-        HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer)
+        HookedTransformer(try model.with(name, tensor), tokenizer: tokenizer, eosTokens: eosTokens)
+    }
+
+    /// How the weights were rewritten: the steps done, and those left out because they are not exact for this model.
+    public var processing: ProcessingRecord { model.processing }
+
+    /// The model with its weights rewritten; this one stays as it is.
+    /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
+    public func processWeights(_ processing: WeightProcessing = .default) throws -> HookedTransformer {
+        HookedTransformer(try model.processWeights(processing), tokenizer: tokenizer, eosTokens: eosTokens)
     }
 
     /// A parameter under TransformerLens' name and in its shape: `try model["blocks.0.attn.W_Q"]`, `[head, d_model, d_head]`.
@@ -92,6 +110,7 @@ public struct HookedScope: HookedRunning {
 
     public var model: Transformer { base.model }
     public var tokenizer: Tokenizer? { base.tokenizer }
+    public var eosTokens: Set<Int> { base.eosTokens }
 
     /// Adds hooks, after those carried already.
     public func hooks<R>(_ hooks: [Hook], _ body: (HookedScope) throws -> R) rethrows -> R {

@@ -14,7 +14,7 @@ struct OutputOptions: ParsableArguments {
 
 /// Options of every command that loads a model.
 struct ModelOptions: ParsableArguments {
-    @Argument(help: "A folder, a registered name, or a hub id in the local cache.")
+    @Argument(help: "A folder, a .gguf file, a file of weights, a registered name, or a hub id in the local cache.")
     var model: String
 
     @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))
@@ -23,14 +23,28 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
     var dtype = "f32"
 
-    @Option(help: ArgumentHelp("How weights are rewritten at load: none.", valueName: "how"))
-    var processing = "none"
+    @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
+    var processing = "default"
+
+    @Option(help: ArgumentHelp("Load the first n layers only.", valueName: "n"))
+    var firstNLayers: Int?
+
+    @Option(help: ArgumentHelp("Another context: shorter, or longer where positions are computed.", valueName: "n"))
+    var nCtx: Int?
+
+    @Option(help: ArgumentHelp("The config.json of a model that is one file (default: the one beside it).", valueName: "file"))
+    var config: String?
+
+    @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
+    var adapter: String?
 
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
-        guard processing == HookedTransformer.Processing.none.rawValue else {
-            throw ValidationError("--processing takes none, not '\(processing)'")
+        if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
+        if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
+        guard WeightProcessing(name: processing) != nil else {
+            throw ValidationError("--processing takes default or none, not '\(processing)'")
         }
     }
 
@@ -40,7 +54,9 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        return try HookedTransformer(folder: ModelLocator.folder(of: model))
+        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter)
+        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
+                                     options: load)
     }
 }
 

@@ -1,11 +1,13 @@
-// `tlens generate`: continue prompts.
+// `tlens generate`: continue prompts, edited or not, and keep what was seen on the way.
 
 import ArgumentParser
 import TransformerLens
 
 struct Generate: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Continue a prompt, or several at once.",
-                                                    usage: "tlens generate <model> --prompt <text> [<options>]")
+    static let configuration = CommandConfiguration(
+        abstract: "Continue a prompt, or several at once.",
+        usage: "tlens generate <model> --prompt <text> [--edit <edit>] [<options>]",
+        discussion: editHelp)
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions
@@ -13,20 +15,13 @@ struct Generate: ParsableCommand {
     @Option(help: ArgumentHelp("Most tokens to add.", valueName: "n"))
     var maxNewTokens = 20
 
-    @Option(help: ArgumentHelp("0 takes the most likely token; higher is more varied.", valueName: "t"))
-    var temperature = 1.0
-
-    @Option(help: ArgumentHelp("Choose among the k most likely tokens.", valueName: "k"))
-    var topK: Int?
-
-    @Option(help: ArgumentHelp("Choose among the fewest tokens whose probabilities reach p.", valueName: "p"))
-    var topP: Double?
-
-    @Option(help: ArgumentHelp("The same seed gives the same text.", valueName: "s"))
-    var seed: UInt64 = 0
+    @OptionGroup var choice: SamplingOptions
 
     @Option(parsing: .unconditionalSingleValue, help: ArgumentHelp("Stop after this text. Repeatable.", valueName: "text"))
     var stop: [String] = []
+
+    @Flag(name: .customLong("no-eos"), help: "Go on past the model's end-of-sequence tokens.")
+    var ignoresEOS = false
 
     @Flag(help: "Print as it comes (one prompt only).")
     var stream = false
@@ -37,12 +32,17 @@ struct Generate: ParsableCommand {
     @Option(help: "A system message before the prompt (with --chat).")
     var system: String?
 
+    @OptionGroup var editing: EditOptions
+
+    @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep, over prompt and new tokens. Repeatable.", valueName: "filter"))
+    var filters: [String] = []
+
+    @Option(help: ArgumentHelp("Write tokens and the kept activations: a .safetensors or .npz file.", valueName: "file"))
+    var out: String?
+
     @OptionGroup var output: OutputOptions
 
-    private var sampling: Sampling { Sampling(temperature: temperature, topK: topK, topP: topP, seed: seed) }
-
     func validate() throws {
-        do { try sampling.validate() } catch { throw ValidationError("\(error)") }
         guard maxNewTokens >= 0 else { throw ValidationError("--max-new-tokens takes a number from 0, not \(maxNewTokens)") }
         if stop.contains("") { throw ValidationError("--stop takes a text that is not empty") }
         if system != nil, !chat { throw ValidationError("--system needs --chat") }
@@ -50,28 +50,36 @@ struct Generate: ParsableCommand {
         if chat, input.bos.choice != nil { throw ValidationError("--chat excludes --prepend-bos and --no-bos: the template writes the special tokens") }
         if stream, output.json { throw ValidationError("--stream and --json exclude each other") }
         if stream, input.prompts.count > 1 || input.tokens.count > 1 { throw ValidationError("--stream takes one prompt") }
+        if let out, !out.hasSuffix(".safetensors"), !out.hasSuffix(".npz") {
+            throw ValidationError("--out takes a name ending in .safetensors or .npz, not '\(out)'")
+        }
+        if !filters.isEmpty, out == nil { throw ValidationError("--cache needs --out, a file to keep activations in") }
     }
 
     func run() throws {
+        let edits = try editing.edits()
         let model = try options.load(output)
         let rows = try chat ? chatRows(model) : input.rows(model)
         if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
-        guard model.tokenizer != nil else { return try runWithoutText(model, rows) }
-        var watchers = try rows.map { try RowWatcher($0, model, stop) }
-        if stream, !chat { try say(watchers[0].promptText, terminator: "") }
-        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling) { tokens in
-            for (row, token) in tokens.enumerated() {
-                guard let token, !watchers[row].hasStopped else { continue }
-                let added = try watchers[row].add(token)
-                if stream { try say(added, terminator: "") }
+        if model.tokenizer == nil, !stop.isEmpty { throw LensError(.usage, "--stop needs a tokenizer") }
+        var generation = GenerationOptions(maxNewTokens: maxNewTokens, sampling: choice.sampling, hooks: try editing.hooks(edits, model, input.bos),
+                                           cache: .names(filters))
+        if output.json { generation.outputs = .logProbabilities }
+        var shown = stream && !chat && model.tokenizer != nil ? try model.decoded(rows[0], skipSpecialTokens: true) : ""
+        if stream { try say(shown, terminator: "") }
+        let result = try model.generation(rows, generation, stopAtEOS: !ignoresEOS, stopStrings: stop) { added in
+            if stream {
+                try say(added[0], terminator: "")
+                shown += added[0]
             }
-            return watchers.contains { !$0.hasStopped }
+            return true
         }
-        if stream {
-            try say(try watchers[0].rest())
-            return
+        if let out { try saveRun(tokens: result.generation.sequences, logits: nil, cache: result.generation.cache ?? ActivationCache(nLayers: model.config.nLayers), to: out) }
+        if stream, model.tokenizer != nil {
+            let whole = (chat ? result.continuations : result.texts)[0]
+            return try say(String(String.UnicodeScalarView(whole.unicodeScalars.dropFirst(shown.unicodeScalars.count))))
         }
-        try show(watchers.indices.map { (rows[$0], new[$0], try chat ? watchers[$0].finishAnswer() : watchers[$0].finish()) })
+        try show(result, model, edits)
     }
 
     /// The prompts as conversations, up to where the answer begins.
@@ -86,84 +94,19 @@ struct Generate: ParsableCommand {
         }
     }
 
-    /// A model without a tokenizer continues tokens.
-    private func runWithoutText(_ model: HookedTransformer, _ rows: [[Int]]) throws {
-        guard stop.isEmpty else { throw LensError(.usage, "--stop needs a tokenizer") }
-        let new = try model.generate(tokens: rows, maxNewTokens: maxNewTokens, sampling: sampling)
-        try show(zip(rows, new).map { ($0, $1, nil) })
-    }
-
-    private func show(_ rows: [(prompt: [Int], new: [Int], text: String?)]) throws {
+    private func show(_ result: TextGeneration, _ model: HookedTransformer, _ edits: [Edit]) throws {
+        let generation = result.generation, texts = model.tokenizer == nil ? nil : chat ? result.continuations : result.texts
         if output.json {
-            try printJSON(.array(rows.map { row in
-                ["text": row.text.map(JSON.string) ?? .null, "prompt_tokens": .array(row.prompt.map(JSON.int)),
-                 "new_tokens": .array(row.new.map(JSON.int))]
+            try printJSON(.array(generation.tokens.indices.map { row in
+                ["text": texts.map { .string($0[row]) } ?? .null, "prompt_tokens": .array(generation.prompts[row].map(JSON.int)),
+                 "new_tokens": .array(generation.tokens[row].map(JSON.int)),
+                 "log_probabilities": .array((generation.logProbabilities?[row] ?? []).map { .double(Double($0)) }),
+                 "finish_reason": .string(generation.finishReasons[row].rawValue), "edits": .array(edits.map(\.json))]
             }))
             return
         }
-        try say(rows.map { $0.text ?? ($0.prompt + $0.new).map(String.init).joined(separator: ",") }.joined(separator: "\n---\n"))
-    }
-}
-
-/// Follows one row's text: what can be shown so far, and whether a stop text has come.
-struct RowWatcher {
-    private let model: HookedTransformer
-    private let stops: [String]
-    private var tokens: [Int]
-    private var shown: String
-    private(set) var hasStopped = false
-    let promptText: String
-
-    init(_ prompt: [Int], _ model: HookedTransformer, _ stops: [String]) throws {
-        self.model = model
-        self.stops = stops
-        tokens = prompt
-        promptText = try model.decoded(prompt, skipSpecialTokens: true)
-        shown = promptText
-    }
-
-    /// Adds a token. - Returns: text that can be shown now; a character still in pieces waits.
-    mutating func add(_ token: Int) throws -> String {
-        tokens.append(token)
-        var text = try decoded()
-        if let end = stopEnd(in: text) {
-            hasStopped = true
-            text = String(text.unicodeScalars.prefix(end))
-        } else if text.unicodeScalars.last == "\u{FFFD}" {
-            return ""
-        }
-        return show(text)
-    }
-
-    /// What was held back.
-    mutating func rest() throws -> String { hasStopped ? "" : show(try decoded()) }
-
-    /// The whole text, up to and with the stop text.
-    mutating func finish() throws -> String {
-        if !hasStopped { _ = show(try decoded()) }
-        return shown
-    }
-
-    /// The text after the prompt, up to and with the stop text.
-    mutating func finishAnswer() throws -> String {
-        String(String.UnicodeScalarView(try finish().unicodeScalars.dropFirst(promptText.unicodeScalars.count)))
-    }
-
-    private func decoded() throws -> String { try model.decoded(tokens, skipSpecialTokens: true) }
-
-    private mutating func show(_ text: String) -> String {
-        let new = String(String.UnicodeScalarView(text.unicodeScalars.dropFirst(shown.unicodeScalars.count)))
-        shown = text
-        return new
-    }
-
-    /// Scalars up to the end of the first stop text after the prompt.
-    private func stopEnd(in text: String) -> Int? {
-        let scalars = Array(text.unicodeScalars), begin = promptText.unicodeScalars.count
-        return stops.compactMap { stop -> Int? in
-            let wanted = Array(stop.unicodeScalars)
-            guard scalars.count - begin >= wanted.count else { return nil }
-            return (begin...scalars.count - wanted.count).first { scalars[$0..<$0 + wanted.count].elementsEqual(wanted) }.map { $0 + wanted.count }
-        }.min()
+        try say(generation.tokens.indices.map { row in
+            texts?[row] ?? (generation.prompts[row] + generation.tokens[row]).map(String.init).joined(separator: ",")
+        }.joined(separator: "\n---\n"))
     }
 }

@@ -24,6 +24,7 @@ struct Info: ParsableCommand {
         }
         facts.add(["parameters", grouped(model.model.parameters.count)])
         facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes, f32"])
+        facts.add(["processing", escaped(model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
         try say(facts.text + "\n")
         var table = TextTable(["hook site", "shape", "holds"])
@@ -39,6 +40,10 @@ struct Info: ParsableCommand {
             "config": model.config.hookedTransformerConfig,
             "parameters": .int(model.model.parameters.count),
             "bytes": .int(model.model.parameters.byteCount),
+            "processing": [
+                "done": .array(model.processing.done.map { .string($0.rawValue) }),
+                "skipped": .array(model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
+            ],
             "instruction_set": .string(try Kernels.instructionSet()),
             "threads": .int(Kernels.threads),
             "hook_sites": .array(sites(model.config).map { site in

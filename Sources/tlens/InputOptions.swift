@@ -48,7 +48,7 @@ struct InputOptions: ParsableArguments {
 
     var side: PaddingSide { PaddingSide(rawValue: paddingSide) ?? .right }
 
-    private static func lines(of path: String) throws -> [String] {
+    static func lines(of path: String) throws -> [String] {
         let bytes = try DataFile(path: path).readAll(limit: 1 << 30)
         guard let text = String(validating: bytes, as: UTF8.self) else { throw LensError(.format, "not UTF-8 text", at: path) }
         var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)

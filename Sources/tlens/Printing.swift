@@ -33,7 +33,7 @@ struct TextTable {
     }
 
     /// Columns on a terminal, near enough: wide East Asian characters count two, combining ones none.
-    private static func width(_ text: String) -> Int {
+    static func width(_ text: String) -> Int {
         text.unicodeScalars.reduce(0) { total, scalar in
             switch scalar.properties.generalCategory {
             case .nonspacingMark, .enclosingMark, .format: return total

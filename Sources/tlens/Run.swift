@@ -13,10 +13,12 @@ import Darwin
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "One forward pass: next tokens, loss, and activations to a file.",
-        usage: "tlens run <model> --prompt <text> [--cache <filter>] [<options>]",
+        usage: "tlens run <model> --prompt <text> [--cache <filter>] [--edit <edit>] [<options>]",
         discussion: """
             FILTER names activations: a full name (blocks.3.hook_resid_post), a shorthand (pattern, resid_pre5), a glob \
             (blocks.*.hook_z) or all. `tlens info MODEL` lists the names.
+
+            \(editHelp)
             """)
 
     @OptionGroup var options: ModelOptions
@@ -24,6 +26,8 @@ struct Run: ParsableCommand {
 
     @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep. Repeatable.", valueName: "filter"))
     var filters: [String] = []
+
+    @OptionGroup var editing: EditOptions
 
     @Option(help: ArgumentHelp("Write tokens, logits and the kept activations: a .safetensors or .npz file.", valueName: "file"))
     var out: String?
@@ -41,9 +45,10 @@ struct Run: ParsableCommand {
     }
 
     func run() throws {
+        let edits = try editing.edits()
         let model = try options.load(output)
         let rows = try input.rows(model)
-        var run = Transformer.Options(cache: .names(filters), returnType: .logits)
+        var run = Transformer.Options(hooks: try editing.hooks(edits, model, input.bos), cache: .names(filters), returnType: .logits)
         let hasLoss = rows.contains { $0.count > 1 } && model.config.dVocabOut == model.config.dVocab
         if hasLoss {
             run.returnType = .both
@@ -54,7 +59,7 @@ struct Run: ParsableCommand {
         let tokens = try model.toTokens(rows, paddingSide: input.side, truncate: false)
         if let out { try saveRun(tokens: tokens, logits: logits, cache: result.cache, to: out) }
         let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, input.side, top: top, model) }
-        try output.json ? printJSON(json(reports, result.cache, model)) : printText(reports, result.cache)
+        try output.json ? printJSON(json(reports, result.cache, edits)) : printText(reports, result.cache)
     }
 
     private func printText(_ reports: [RowReport], _ cache: ActivationCache) throws {
@@ -72,10 +77,10 @@ struct Run: ParsableCommand {
         if let out { try say("\nwrote \(out): tokens, logits, \(cache.count) activation\(cache.count == 1 ? "" : "s")") }
     }
 
-    private func json(_ reports: [RowReport], _ cache: ActivationCache, _ model: HookedTransformer) -> JSON {
+    private func json(_ reports: [RowReport], _ cache: ActivationCache, _ edits: [Edit]) -> JSON {
         ["rows": .array(reports.map(\.json)),
          "activations": .array(cache.entries.map { ["name": .string($0.name), "shape": .array($0.activation.shape.map(JSON.int))] }),
-         "out": out.map(JSON.string) ?? .null]
+         "out": out.map(JSON.string) ?? .null, "edits": .array(edits.map(\.json))]
     }
 }
 

@@ -17,8 +17,8 @@ struct Tlens: ParsableCommand {
         commandName: "tlens",
         abstract: "Look inside transformer language models: run them, read and save every activation.",
         discussion: """
-            MODEL is a folder with config.json and model.safetensors, a registered name or alias (`tlens models`), or a hub \
-            id org/name[@revision] that is in the local hub cache. Results go to stdout, as text or with --json as one \
+            MODEL is a folder with config.json and weights, a .gguf file, a file of weights with its config.json (or --config \
+            FILE), a registered name or alias (`tlens models`), or a hub id org/name[@revision] that is in the local hub cache. Results go to stdout, as text or with --json as one \
             document; errors are one line on stderr. Exit codes: 0 done, 1 failed, 64 bad usage.
 
               tlens info gpt2-small
@@ -26,5 +26,6 @@ struct Tlens: ParsableCommand {
               tlens generate gpt2-small --prompt "The Eiffel Tower is in" --temperature 0
             """,
         version: "0.1.0",
-        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Bench.self])
+        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Patch.self, Heads.self, Neurons.self, Eval.self,
+                      PatchscopeCommand.self, Steer.self, Bench.self])
 }

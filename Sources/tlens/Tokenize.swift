@@ -53,9 +53,10 @@ struct Tokenize: ParsableCommand {
 
     /// The tokenizer, and the family's rule for the beginning-of-sequence token if a configuration tells the family.
     private func load() throws -> (Tokenizer, Bool?) {
+        if model.hasSuffix(".gguf"), !isFolder(model) { return (try Tokenizer(file: model), try? ModelFolder(path: model).config.defaultPrependBOS) }
         if fileExists(model), !isFolder(model) { return (try Tokenizer(file: model), nil) }
         if isFolder(model), !fileExists("\(model)/config.json") { return (try Tokenizer(folder: model), nil) }
-        let folder = try ModelLocator.folder(of: model)
+        let folder = try localFolder(of: model, Progress(output))
         return (try Tokenizer(folder: folder), try ModelFolder(path: folder).config.defaultPrependBOS)
     }
 }

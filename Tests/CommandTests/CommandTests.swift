@@ -34,7 +34,7 @@ extension JSON {
 @Suite struct CommandTests {
     @Test func help() async throws {
         let all = try await text(["--help"])
-        for command in ["models", "info", "tokenize", "run", "generate", "bench"] {
+        for command in ["models", "info", "tokenize", "run", "generate", "patchscope", "steer", "bench"] {
             #expect(all.contains("  \(command) "))
             let one = try await text([command, "--help"])
             #expect(one.contains("USAGE: tlens \(command)") && one.contains("--json") && one.contains("--quiet"))

@@ -28,7 +28,7 @@ import Darwin
         (["run", "M", "--prompt", "a", "--threads", "0"], "--threads takes a number from 1"),
         (["run", "M", "--prompt", "a", "--threads", "many"], "--threads"),
         (["run", "M", "--prompt", "a", "--dtype", "q2"], "--dtype takes f32, not 'q2'"),
-        (["run", "M", "--prompt", "a", "--processing", "some"], "--processing takes none, not 'some'"),
+        (["run", "M", "--prompt", "a", "--processing", "some"], "--processing takes default or none, not 'some'"),
         (["run", "M", "--prompt", "a", "--no-bos", "--prepend-bos"], "exclude each other"),
         (["run", "M", "--prompt", "a", "--frob"], "Unknown option '--frob'"),
         (["generate", "M", "--prompt", "a", "--temperature", "-1"], ""),
@@ -62,7 +62,7 @@ import Darwin
             ("gpt2-smal", "did you mean gpt2-small?"), ("zzzzzzzzzzzzzzzzzzzz", "`tlens models` lists the names"),
             ("gpt2-small", "model not on this machine (openai-community/gpt2)"), ("org/name@main", "not on this machine"),
             ("org/name@../../etc", "not a revision"), ("../../etc/passwd/x", "unknown model"), ("", "unknown model"), ("a/b/c", "unknown model"),
-            (folder("empty"), "no model in this folder"), (folder("file.txt"), "not a model folder"), ("/dev/null", "not a model folder"),
+            (folder("empty"), "no model in this folder"), (folder("file.txt"), "not a model folder or file"), ("/dev/null", "not a model folder or file"),
             (String(repeating: "x", count: 100_000), "unknown model"),
         ] {
             let line = try await failure(["run", model, "--tokens", "1"], environment: here)

@@ -55,17 +55,25 @@ struct Mutator {
     }
 }
 
+/// The most memory the process ever held, in bytes.
+func peakMemory() -> Int {
+    var usage = rusage()
+    getrusage(.init(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss * 1_024
+}
+
+/// Also everything else that measures memory: one at a time.
 @Suite(.serialized) struct MutationTests {
     /// Per format; `LENS_FUZZ_ROUNDS` asks for more.
-    private static let rounds = ProcessInfo.processInfo.environment["LENS_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 2_000
+    static let rounds = ProcessInfo.processInfo.environment["LENS_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 2_000
 
     /// Damages `original` many times; `read` must return or throw a LensError. Says how often it threw.
-    private func check(_ name: String, _ original: [UInt8], structured: Int, _ read: (String) throws -> Void) throws -> Int {
+    func check(_ name: String, _ original: [UInt8], structured: Int, rounds: Int = Self.rounds, _ read: (String) throws -> Void) throws -> Int {
         let folder = try TemporaryFolder()
         var mutator = Mutator(random: Random(state: UInt64(original.count)), structured: structured)
         var refused = 0
         let before = peakMemory()
-        for round in 0..<Self.rounds {
+        for round in 0..<rounds {
             let path = try folder.file(name, mutator.damage(original))
             do {
                 try read(path)
@@ -78,13 +86,6 @@ struct Mutator {
         }
         #expect(peakMemory() - before < 200 << 20, "more memory than \(name) is worth")
         return refused
-    }
-
-    /// The most memory the process ever held, in bytes.
-    private func peakMemory() -> Int {
-        var usage = rusage()
-        getrusage(.init(RUSAGE_SELF.rawValue), &usage)
-        return usage.ru_maxrss * 1_024
     }
 
     private func readAll(_ source: any TensorSource) throws {

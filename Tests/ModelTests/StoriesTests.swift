@@ -14,7 +14,7 @@ struct StoriesTests {
 
     init() throws {
         golden = try JSON.parse(file: TestFolders.goldens + "/stories260K.json", limit: 16 << 20)
-        model = try HookedTransformer(folder: folder)
+        model = try HookedTransformer(folder: folder, processing: .none)
     }
 
     private func strings(_ key: String) throws -> [String] { try (golden[key] ?? .null).asArray(at: key).map { try $0.asString(at: key) } }

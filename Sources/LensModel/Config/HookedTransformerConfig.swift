@@ -44,7 +44,10 @@ extension ModelConfig {
                   dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel, norm, eps),
                   position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
         if try reader.bool("post_embedding_ln", default: false) { embedNorm = Norm(.layer, eps: eps) }
-        if try reader.bool("use_normalization_before_and_after", default: false) { outputNorm = norm }
+        if try reader.bool("use_normalization_before_and_after", default: false) {
+            // These stay whole when the others are folded.
+            outputNorm = norm.map { Norm($0.kind, eps: $0.eps) }
+        }
         outputSoftcap = try reader.optionalCap("output_logits_soft_cap")
         self.attention.softcap = try reader.optionalCap("attn_scores_soft_cap")
         try readRotaryOfLayers(reader)

@@ -17,6 +17,8 @@ final class ForwardPass {
     /// Positions before them.
     let offset: Int
     let step: Int
+    /// Where the prompt ends.
+    let promptLength: Int
     /// Left padding of each row.
     let padding: [Int]
     /// Whether each position, cached ones included, is a real token: `[batch][offset + pos]`.
@@ -37,20 +39,23 @@ final class ForwardPass {
 
     /// - Parameters:
     ///   - newMask: whether each new position is a real token: `[batch][pos]`.
+    ///   - isWhole: whether every layer runs.
     ///   - keyValues: what came before; moved into the pass, so that pages nobody else holds are written in place.
     ///   - keepsKeyValues: whether the cache outlives the pass; else each layer's pages are let go after it.
-    init(_ model: Transformer, plan: HookPlan, newMask: [[Bool]], taking keyValues: inout KeyValueCache, keepsKeyValues: Bool,
-         positionSlice: TensorIndex) throws {
+    init(_ model: Transformer, plan: HookPlan, _ input: Transformer.Input, newMask: [[Bool]], isWhole: Bool,
+         taking keyValues: inout KeyValueCache, keepsKeyValues: Bool, _ options: Transformer.Options) throws {
         config = model.config
         weights = model.weights
         self.plan = plan
-        self.positionSlice = positionSlice
+        positionSlice = options.posSlice
         self.keepsKeyValues = keepsKeyValues
         batch = newMask.count
         pos = newMask.first?.count ?? 0
         offset = keyValues.count
-        step = keyValues.passes
-        try keyValues.extend(by: newMask)
+        step = options.step ?? keyValues.passes
+        promptLength = options.promptLength ?? offset + pos
+        keyValues.identity = model.identity
+        try keyValues.extend(by: newMask, tokens: input.tokens, areTokensOwn: input.tokens != nil && isWhole && !plan.hasEdits)
         let real = keyValues.isReal, padding = keyValues.padding
         isReal = real
         self.padding = padding
@@ -93,7 +98,8 @@ final class ForwardPass {
     /// - Parameter routed: of an expert's activation, which of batch × pos each row is.
     func fire(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil, routed: [Int]? = nil, _ tensor: inout Tensor) throws {
         guard plan.touches(site, layer, expert: expert) else { return }
-        var context = HookContext(point: HookPoint(site, layer: layer, expert: expert), positions: offset..<offset + pos, step: step, isReal: isReal)
+        var context = HookContext(point: HookPoint(site, layer: layer, expert: expert), positions: offset..<offset + pos, step: step, isReal: isReal,
+                                  promptLength: promptLength)
         context.routed = routed
         try plan.fire(context, &tensor) { point, tensor in
             cache.store(point.name, try routed.map { try sliced(tensor, routed: $0) } ?? sliced(tensor, point.site))
@@ -121,10 +127,29 @@ final class ForwardPass {
     /// `tokens: [batch, pos]` to the first residual stream `[batch, pos, d_model]`.
     func embed(_ tokens: inout IntTensor) throws -> Tensor {
         if plan.touches(.tokens) { try fireTokens(&tokens) }
-        let shape = [batch, pos, config.dModel]
+        return try addingPositions(embedded(tokens))
+    }
+
+    /// Embeddings in place of tokens', and tokens after them, to the first residual stream.
+    func embed(_ given: Tensor, then tokens: IntTensor?) throws -> Tensor {
+        guard let tokens, tokens.shape[1] > 0 else { return try addingPositions(given) }
+        var all = Tensor(zeros: [batch, pos, config.dModel])
+        all[.all, .upTo(given.shape[1])] = given
+        all[.all, .from(given.shape[1])] = try embedded(tokens)
+        return try addingPositions(all)
+    }
+
+    /// The embeddings of tokens.
+    private func embedded(_ tokens: IntTensor) throws -> Tensor {
         var flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
         if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
-        var embedded = try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(shape), .embedScale, .embedNormalized, nil)
+        return try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(tokens.shape + [config.dModel]), .embedScale,
+                             .embedNormalized, nil)
+    }
+
+    private func addingPositions(_ embeddings: Tensor) throws -> Tensor {
+        let shape = [batch, pos, config.dModel]
+        var embedded = embeddings
         try fire(.embed, nil, &embedded)
         guard var positions = try positionEmbeddings() else { return embedded }
         try fire(.posEmbed, nil, &positions)

@@ -1,28 +1,23 @@
-// Generation: a prefill over the prompts, then one position at a time over the key-value cache. Rows of different lengths
-// are padded on the left, and give what each gives alone. Hooks stay alive and are told the step and the positions.
+// Generation: the prompts in one pass or in chunks, then one position at a time over the key-value cache. Rows of different
+// lengths are padded on the left, and give what each gives alone. Hooks stay alive and are told the step, the positions and
+// where the prompt ends; activations are captured on the way. What makes a pass is a protocol: a decoder, or the decoder of
+// an encoder-decoder, which brings what its encoder gave.
 
 import LensFiles
 import LensHooks
 import LensTensor
 
-/// How to generate.
-public struct GenerationOptions {
-    /// Most tokens to add to each prompt.
-    public var maxNewTokens = 10
-    public var sampling = Sampling()
-    /// Tokens that end a row.
-    public var eosTokens: Set<Int> = []
-    /// Keep keys and values between steps. Without, every step recomputes everything: the same tokens, slowly.
-    public var usesKeyValueCache = true
-    public var hooks: [Hook] = []
+/// What generation needs of a model: passes over new positions.
+package protocol GeneratingModel {
+    /// The decoder's configuration.
+    var config: ModelConfig { get }
+    /// One pass. With a cache the input is new positions, which are added to it; without, everything.
+    func pass(_ input: Transformer.Input, _ options: Transformer.Options, keyValues: inout KeyValueCache?) throws -> Transformer.Output
+}
 
-    public init(maxNewTokens: Int = 10, sampling: Sampling = Sampling(), eosTokens: Set<Int> = [], usesKeyValueCache: Bool = true,
-                hooks: [Hook] = []) {
-        self.maxNewTokens = maxNewTokens
-        self.sampling = sampling
-        self.eosTokens = eosTokens
-        self.usesKeyValueCache = usesKeyValueCache
-        self.hooks = hooks
+extension Transformer: GeneratingModel {
+    package func pass(_ input: Input, _ options: Options, keyValues: inout KeyValueCache?) throws -> Output {
+        try run(input, options, keyValues: &keyValues)
     }
 }
 
@@ -36,102 +31,157 @@ extension Transformer {
     /// - Throws: `LensError(.usage)` for empty prompts, or more positions than the model's context.
     public func generate(_ prompts: [[Int]], _ options: GenerationOptions = GenerationOptions(),
                          onTokens: ([Int?]) throws -> Bool = { _ in true }) throws -> [[Int]] {
-        try options.sampling.validate()
-        guard options.maxNewTokens >= 0 else {
-            throw LensError(.usage, "number of new tokens out of range", expected: "at least 0", found: "\(options.maxNewTokens)")
-        }
-        guard !prompts.isEmpty, prompts.allSatisfy({ !$0.isEmpty }) else {
-            throw LensError(.usage, "nothing to continue", expected: "at least one token in each prompt", found: "an empty prompt")
-        }
-        let longest = prompts.map(\.count).max() ?? 0
-        guard options.maxNewTokens <= config.nCtx, longest + max(0, options.maxNewTokens - 1) <= config.nCtx else {
-            throw LensError(.usage, "more tokens than the model's context holds", expected: "at most \(config.nCtx)",
-                            found: "a prompt of \(longest) and \(options.maxNewTokens) new ones", advice: "ask for fewer new tokens")
-        }
-        var state = GenerationState(prompts, options, vocabulary: config.dVocab)
-        for _ in 0..<options.maxNewTokens {
-            if Task.isCancelled { throw LensError(.cancelled, "generation was cancelled") }
-            let logits = try step(&state, options)
-            let chosen = try state.choose(from: logits)
-            if try !onTokens(chosen) || state.allEnded { break }
-        }
-        return state.newTokens
+        try generate(.tokens(prompts), options, onTokens: onTokens).tokens
     }
 
-    /// One forward pass. - Returns: logits of each row's last position, `[batch, 1, d_vocab_out]`.
-    private func step(_ state: inout GenerationState, _ options: GenerationOptions) throws -> Tensor {
-        var run = Options(hooks: options.hooks)
-        run.onlyLastLogits = true
-        let (tokens, mask) = try state.nextInput(wholeSequence: !options.usesKeyValueCache)
-        run.attentionMask = mask
-        var logits: Tensor?
-        if options.usesKeyValueCache {
-            if state.keyValues == nil { state.keyValues = KeyValueCache(for: config, batch: state.batch) }
-            logits = try self.run(.tokens(tokens), run, keyValues: &state.keyValues).logits
-        } else {
-            logits = try self.run(.tokens(tokens), run).logits
-        }
-        guard let logits else { throw LensError(.usage, "generation without logits") }  // unreachable: logits were asked for
-        return try logits.at(.all, .from(-1))
+    /// Continues each prompt, and tells everything that was asked for on the way: logits, log-probabilities, captured
+    /// activations, the key-value cache.
+    ///
+    /// - Throws: `LensError(.usage)` for empty prompts, or more positions than the model's context; `(.cancelled)`; what
+    ///   hooks, `stopping` and `onTokens` throw.
+    public func generate(_ input: GenerationInput, _ options: GenerationOptions = GenerationOptions(),
+                         onTokens: ([Int?]) throws -> Bool = { _ in true }) throws -> Generation {
+        try GenerationLoop(self, input, options).run(onTokens)
     }
 }
 
-/// The rows so far.
-private struct GenerationState {
-    let batch: Int
-    private let prompts: [[Int]]
+/// One generation.
+package struct GenerationLoop<Model: GeneratingModel> {
+    private let model: Model
+    private let options: GenerationOptions
+    private var rows: GenerationRows
+    private var keyValues: KeyValueCache?
+    /// Positions before the prompts.
+    private let offset: Int
     private let longest: Int
-    private let eosTokens: Set<Int>
-    private let vocabulary: Int
-    private var samplers: [Sampler]
-    private var ended: [Bool]
-    private(set) var newTokens: [[Int]]
-    var keyValues: KeyValueCache?
+    private var logits: [Tensor] = []
+    private var captured: [ActivationCache] = []
 
-    init(_ prompts: [[Int]], _ options: GenerationOptions, vocabulary: Int) {
-        batch = prompts.count
-        self.prompts = prompts
-        longest = prompts.map(\.count).max() ?? 0
-        eosTokens = options.eosTokens
-        self.vocabulary = vocabulary
-        samplers = prompts.map { _ in Sampler(options.sampling) }
-        ended = Array(repeating: false, count: prompts.count)
-        newTokens = Array(repeating: [], count: prompts.count)
-    }
-
-    var allEnded: Bool { ended.allSatisfy(\.self) }
-
-    /// Tokens and mask of the next pass: everything, or the last token of each row once a cache holds the rest. Rows that
-    /// have ended go on with token 0; nobody reads what comes of it.
-    func nextInput(wholeSequence: Bool) throws -> (IntTensor, IntTensor?) {
-        let steps = newTokens.map(\.count).max() ?? 0
-        func padded(_ row: Int) -> [Int] { newTokens[row] + Array(repeating: 0, count: steps - newTokens[row].count) }
-        if !wholeSequence, keyValues != nil {
-            return (try IntTensor(rows: (0..<batch).map { [padded($0).last ?? 0] }), nil)
+    /// - Throws: `LensError(.usage)` for input that is empty or does not fit the context or the cache.
+    package init(_ model: Model, _ input: GenerationInput, _ options: GenerationOptions) throws {
+        let lengths = input.lengths
+        guard !lengths.isEmpty, lengths.allSatisfy({ $0 > 0 }) else {
+            throw LensError(.usage, "nothing to continue", expected: "at least one token in each prompt", found: "an empty prompt")
         }
-        let rows = (0..<batch).map { Array(repeating: 0, count: longest - prompts[$0].count) + prompts[$0] + padded($0) }
-        let hasPadding = prompts.contains { $0.count != longest }
-        let mask = try hasPadding ? IntTensor(rows: (0..<batch).map { row in
-            let padding = longest - prompts[row].count
-            return Array(repeating: 0, count: padding) + Array(repeating: 1, count: rows[row].count - padding)
-        }) : nil
-        return (try IntTensor(rows: rows), mask)
-    }
-
-    /// Chooses each row's next token. - Returns: nil for rows that had ended.
-    mutating func choose(from logits: Tensor) throws -> [Int?] {
-        let width = logits.shape[2]
-        return try logits.withUnsafeElements { elements in
-            try (0..<batch).map { row -> Int? in
-                guard !ended[row] else { return nil }
-                let token = try samplers[row].next(UnsafeBufferPointer(rebasing: elements[row * width..<(row + 1) * width]))
-                guard token < vocabulary else {
-                    throw LensError(.usage, "the model chose an output that is no token", expected: "0..<\(vocabulary)", found: "\(token)")
-                }
-                newTokens[row].append(token)
-                ended[row] = eosTokens.contains(token)
-                return token
+        try options.validate(rows: lengths.count)
+        let longest = lengths.max() ?? 0, held = options.keyValues?.realCounts.max() ?? 0, context = model.config.nCtx
+        guard options.maxNewTokens <= context, held + longest + max(0, options.maxNewTokens - 1) <= context else {
+            let before = held > 0 ? "\(held) positions held, " : ""
+            throw LensError(.usage, "more tokens than the model's context holds", expected: "at most \(context)",
+                            found: "\(before)a prompt of \(longest) and \(options.maxNewTokens) new ones", advice: "ask for fewer new tokens")
+        }
+        if let cache = options.keyValues {
+            guard cache.batch == lengths.count else {
+                throw LensError(.usage, "key-value cache of another batch", expected: "\(lengths.count) rows", found: "\(cache.batch)")
+            }
+            guard cache.count == 0 || lengths.allSatisfy({ $0 == longest }) else {
+                throw LensError(.usage, "prompts that continue a key-value cache differ in length", expected: "\(longest) tokens each",
+                                found: "\(lengths)", advice: "continue rows by themselves: selecting(rows:)")
             }
         }
+        if case .embeddings(let given) = input, let wrong = given.first(where: { $0.rank != 2 || $0.shape[1] != model.config.dModel }) {
+            throw LensError(.usage, "not embeddings of this model", expected: "[pos, \(model.config.dModel)]", found: "\(wrong.shape)")
+        }
+        self.model = model
+        self.options = options
+        self.longest = longest
+        rows = GenerationRows(input, options, vocabulary: model.config.dVocab)
+        offset = options.keyValues?.count ?? 0
+        if options.usesKeyValueCache {
+            keyValues = options.keyValues ?? KeyValueCache(for: model.config, batch: lengths.count)
+            // A frozen cache is read here, and left as it is: the generation's own copy grows.
+            keyValues?.unfreeze()
+        }
     }
+
+    /// Runs it to the end.
+    package consuming func run(_ onTokens: ([Int?]) throws -> Bool) throws -> Generation {
+        for _ in 0..<options.maxNewTokens {
+            if Task.isCancelled || options.cancellation?.isCancelled == true {
+                throw LensError(.cancelled, "generation was cancelled")
+            }
+            let last = try step()
+            if options.outputs.contains(.logits) || (rows.steps == 0 && options.outputs.contains(.firstLogits)) { logits.append(last) }
+            let chosen = try rows.choose(from: last)
+            let goesOn = try onTokens(chosen)
+            if !goesOn { rows.finish(.caller) }
+            if rows.allEnded { break }
+        }
+        rows.finish(.length)
+        return try result()
+    }
+
+    // MARK: Steps
+
+    /// One step. - Returns: logits of each row's last position, `[batch, 1, d_vocab_out]`.
+    private mutating func step() throws -> Tensor {
+        var run = Transformer.Options(hooks: options.hooks, cache: options.cache)
+        run.onlyLastLogits = true
+        run.step = rows.steps
+        run.promptLength = offset + longest
+        run.cancellation = options.cancellation
+        let output: Transformer.Output
+        if keyValues == nil {
+            let (input, mask) = try rows.everything()
+            run.attentionMask = mask
+            output = try model.pass(input, run, keyValues: &keyValues)
+            captured = [output.cache]
+        } else if rows.steps == 0 {
+            output = try prefill(run)
+            captured.append(output.cache)
+        } else {
+            output = try model.pass(.tokens(rows.lastTokens()), run, keyValues: &keyValues)
+            captured.append(output.cache)
+        }
+        guard let logits = output.logits else { throw LensError(.usage, "generation without logits") }  // unreachable: asked for
+        return try logits.at(.all, .from(-1)).contiguous()
+    }
+
+    /// The prompts, in chunks where that was asked for. - Returns: what the last pass gave.
+    private mutating func prefill(_ run: Transformer.Options) throws -> Transformer.Output {
+        let (input, mask) = try rows.prompt()
+        let chunk = options.prefillChunk ?? longest
+        var run = run, begin = 0
+        while begin + chunk < longest {
+            run.attentionMask = try mask.map { try $0.columns(begin..<begin + chunk) }
+            var part = run
+            part.returnType = .none
+            captured.append(try model.pass(input.positions(begin..<begin + chunk), part, keyValues: &keyValues).cache)
+            begin += chunk
+        }
+        run.attentionMask = try mask.map { try $0.columns(begin..<longest) }
+        return try model.pass(input.positions(begin..<longest), run, keyValues: &keyValues)
+    }
+
+    private func result() throws -> Generation {
+        var result = Generation(prompts: rows.input.tokens, tokens: rows.newTokens, finishReasons: rows.finishReasons.map { $0 ?? .length },
+                                sequences: try rows.sequences(), filler: rows.filler)
+        if options.outputs.contains(.logProbabilities) { result.logProbabilities = rows.logProbabilities }
+        if options.outputs.contains(.keyValues) { result.keyValues = keyValues }
+        if !options.outputs.isDisjoint(with: [.logits, .firstLogits]) {
+            var all = Tensor(zeros: [rows.batch, logits.count, logits.first?.shape[2] ?? model.config.dVocabOut])
+            for (step, one) in logits.enumerated() { all[.all, .span(step, step + 1)] = one }
+            result.logits = all
+        }
+        if let first = captured.first, captured.contains(where: { !$0.isEmpty }) || rows.steps > 0 {
+            result.cache = try ActivationCache(joining: captured, nLayers: first.nLayers)
+        }
+        return result
+    }
+}
+
+extension Transformer.Input {
+    /// Some of its positions.
+    fileprivate func positions(_ range: Range<Int>) throws -> Transformer.Input {
+        switch self {
+        case .tokens(let tokens): return .tokens(try tokens.columns(range))
+        case .embeddings(let embeddings, _): return .embeddings(try embeddings.at(.all, .range(range)).contiguous())
+        case .residual(let residual, let tokens): return .residual(try residual.at(.all, .range(range)).contiguous(), tokens: try tokens?.columns(range))
+        }
+    }
+}
+
+extension IntTensor {
+    /// Columns of a `[rows, columns]` tensor.
+    fileprivate func columns(_ range: Range<Int>) throws -> IntTensor { try IntTensor(rows: rows.map { Array($0[range]) }) }
 }

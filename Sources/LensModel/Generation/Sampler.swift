@@ -1,5 +1,5 @@
-// Choosing the next token from logits: greedy, or from the distribution with temperature, top-k and top-p. Each batch row
-// has its own random stream, so a row's choices do not depend on its neighbours.
+// Choosing the next token from logits, as `Sampling` says. Each batch row has its own random stream and its own counts, so
+// a row's choices do not depend on its neighbours.
 
 import LensFiles
 #if canImport(Glibc)
@@ -10,77 +10,85 @@ import Musl
 import Darwin
 #endif
 
-/// How the next token is chosen.
-public struct Sampling: Sendable, Hashable {
-    /// 0: the most likely token. Logits are divided by it otherwise.
-    public var temperature: Double
-    /// Only the k most likely tokens.
-    public var topK: Int?
-    /// Only the fewest tokens whose probabilities reach p.
-    public var topP: Double?
-    /// The same seed gives the same tokens, in a batch or alone: every row has its own stream from this seed, so equal
-    /// prompts give equal tokens. For other samples, other seeds.
-    public var seed: UInt64
-
-    public init(temperature: Double = 1, topK: Int? = nil, topP: Double? = nil, seed: UInt64 = 0) {
-        self.temperature = temperature
-        self.topK = topK
-        self.topP = topP
-        self.seed = seed
-    }
-
-    /// The most likely token, always.
-    public static let greedy = Sampling(temperature: 0)
-
-    /// - Throws: `LensError(.usage)` for a value out of range.
-    public func validate() throws {
-        guard temperature >= 0, temperature.isFinite else {
-            throw LensError(.usage, "temperature out of range", expected: "a number from 0", found: "\(temperature)")
-        }
-        if let topK, topK < 1 { throw LensError(.usage, "top-k out of range", expected: "at least 1", found: "\(topK)") }
-        if let topP, !(topP > 0 && topP <= 1) {
-            throw LensError(.usage, "top-p out of range", expected: "above 0, at most 1", found: "\(topP)")
-        }
-    }
-}
-
 /// A row's stream of choices.
 struct Sampler {
     private let sampling: Sampling
     private var random: SplitMix64
+    /// How often each token has come, in the prompt and since; kept only where a penalty asks.
+    private var counts: [Int: Int] = [:]
 
-    init(_ sampling: Sampling) {
+    init(_ sampling: Sampling, seed: UInt64? = nil, prompt: [Int] = []) {
         self.sampling = sampling
-        random = SplitMix64(state: sampling.seed)
+        random = SplitMix64(state: seed ?? sampling.seed)
+        for token in prompt { note(token) }
     }
 
-    /// The next token from one row of logits.
+    /// Takes note of a token that has come.
+    mutating func note(_ token: Int) { if sampling.hasPenalties { counts[token, default: 0] += 1 } }
+
+    /// The next token from one row of logits. It is noted.
     /// - Throws: `LensError(.usage)` if a logit is NaN: there is nothing to choose from.
     mutating func next(_ logits: UnsafeBufferPointer<Float>) throws -> Int {
-        var best = 0
-        for (index, logit) in logits.enumerated() {
+        var best = 0, highest = -Float.infinity
+        for index in 0..<logits.count {
+            let logit = logits[index]
+            if logit > highest { (best, highest) = (index, logit) }
             if logit.isNaN { throw LensError(.usage, "cannot choose a token: a logit is NaN", at: "token \(index)") }
-            if logit > logits[best] { best = index }
         }
-        if sampling.temperature == 0 || logits[best] == .infinity { return best }
-        return sample(logits, maximum: Double(logits[best]))
+        let isPlain = sampling.temperature == 0 && sampling.repetitionPenalty == 1
+        let token = isPlain ? best : choose(logits)
+        note(token)
+        return token
     }
 
-    private mutating func sample(_ logits: UnsafeBufferPointer<Float>, maximum: Double) -> Int {
-        var candidates = logits.indices.map { (id: $0, weight: exp((Double(logits[$0]) - maximum) / sampling.temperature)) }
-        if sampling.topK != nil || sampling.topP != nil {
-            candidates.sort { ($0.weight, $1.id) > ($1.weight, $0.id) }
-            if let topK = sampling.topK { candidates.removeLast(max(0, candidates.count - topK)) }
-            if let topP = sampling.topP {
-                let wanted = topP * candidates.reduce(0) { $0 + $1.weight }
-                var sum = 0.0
-                let kept = candidates.firstIndex { candidate in
-                    sum += candidate.weight
-                    return sum >= wanted
-                }
-                if let kept { candidates.removeLast(candidates.count - 1 - kept) }
+    private mutating func choose(_ logits: UnsafeBufferPointer<Float>) -> Int {
+        // Sparse: only tokens that have come are penalised.
+        let penalised = sampling.repetitionPenalty == 1 ? [:] : counts.reduce(into: [Int: Float]()) { changed, entry in
+            guard logits.indices.contains(entry.key) else { return }
+            let logit = logits[entry.key], penalty = Float(sampling.repetitionPenalty)
+            changed[entry.key] = logit > 0 ? logit / penalty : logit * penalty
+        }
+        func logit(_ token: Int) -> Float { penalised.isEmpty ? logits[token] : penalised[token] ?? logits[token] }
+        var best = 0
+        for token in logits.indices where logit(token) > logit(best) { best = token }
+        if sampling.temperature == 0 || logit(best) == .infinity { return best }
+        let candidates = candidates(logits.count) { Double(logit($0)) }
+        return draw(candidates)
+    }
+
+    /// What is left to choose from after temperature, penalties and cuts, with weights that need not sum to 1; in order of
+    /// token, or of likelihood where a cut has sorted them.
+    private func candidates(_ count: Int, _ logit: (Int) -> Double) -> [(id: Int, weight: Double)] {
+        var scores = (0..<count).map { logit($0) / sampling.temperature }
+        if sampling.frequencyPenalty != 0 || sampling.presencePenalty != 0 {
+            for (token, times) in counts where scores.indices.contains(token) {
+                scores[token] -= sampling.frequencyPenalty * Double(times) + sampling.presencePenalty
             }
         }
+        let highest = scores.max() ?? 0
+        var left = scores.indices.map { (id: $0, weight: exp(scores[$0] - highest)) }
+        if sampling.topK != nil || sampling.topP != nil {
+            left.sort { ($0.weight, $1.id) > ($1.weight, $0.id) }
+            if let topK = sampling.topK { left.removeLast(max(0, left.count - topK)) }
+            if let topP = sampling.topP { Self.cut(&left, to: topP) }
+        }
+        // The most likely one weighs 1, whatever the cuts before left.
+        if let minP = sampling.minP { left.removeAll { $0.weight < minP } }
+        return left
+    }
+
+    /// Keeps the fewest, most likely first, whose share reaches `share`.
+    private static func cut(_ candidates: inout [(id: Int, weight: Double)], to share: Double) {
+        let wanted = share * candidates.reduce(0) { $0 + $1.weight }
+        var sum = 0.0
+        let last = candidates.firstIndex { candidate in
+            sum += candidate.weight
+            return sum >= wanted
+        }
+        if let last { candidates.removeLast(candidates.count - 1 - last) }
+    }
+
+    private mutating func draw(_ candidates: [(id: Int, weight: Double)]) -> Int {
         var left = random.unit() * candidates.reduce(0) { $0 + $1.weight }
         for candidate in candidates {
             left -= candidate.weight

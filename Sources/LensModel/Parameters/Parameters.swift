@@ -91,6 +91,42 @@ public struct Parameters: Sendable {
         return copy
     }
 
+    /// The parameters of another configuration: those of `config` that this one has too are shared, `tensors` gives the rest.
+    func carried(to config: ModelConfig, with tensors: [String: Tensor]) throws -> Parameters {
+        let list = config.parameterSpecs
+        var carried: [String: Parameter] = [:]
+        for spec in list {
+            if let tensor = tensors[spec.name] {
+                carried[spec.name] = try Self.kept(tensor, spec)
+            } else if specs[spec.name]?.shape == spec.shape {
+                carried[spec.name] = values[spec.name]
+            }
+        }
+        return try Parameters(carried, for: config)
+    }
+
+    /// Whether a parameter is there; an absent bias is zero.
+    func holds(_ name: String) -> Bool { values[name] != nil }
+
+    /// Columns `ids` of W_U as rows, `[ids.count, d_model]`, without unpacking the rest.
+    /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
+    package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
+
+    /// Puts a parameter in the place of another, which is let go.
+    mutating func replace(_ name: String, with tensor: Tensor) throws {
+        guard let spec = specs[name] else { throw Self.unknown(name, order) }
+        values[name] = try Self.kept(tensor, spec)
+    }
+
+    /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
+    /// are no longer tied become two.
+    func adapted(to config: ModelConfig) throws -> Parameters {
+        let names = Set(config.parameterSpecs.map(\.name))
+        var values = values.filter { names.contains($0.key) }
+        if self.config.tiesEmbeddings, !config.tiesEmbeddings, values["embed.W_E"] == nil { values["embed.W_E"] = .tensor(try self["embed.W_E"]) }
+        return try Parameters(values, for: config)
+    }
+
     /// A vector or table as kept; nil for an absent (zero) bias.
     func tensor(_ name: String) -> Tensor? {
         if case .tensor(let tensor)? = values[name] { return tensor }

@@ -25,7 +25,7 @@ struct Forward: ParsableCommand {
     func run() throws {
         Kernels.threads = threads
         let start = ContinuousClock.now
-        let model = try HookedTransformer(folder: folder)
+        let model = try HookedTransformer(folder: folder, processing: .none)
         let loading = Timing.since(start)
         if let check { try compare(model, with: check) }
         let names = work.isEmpty ? Self.shapes.filter { $0.pos <= model.config.nCtx }.map(\.name) + ["cache-1x128", "generate"] : work

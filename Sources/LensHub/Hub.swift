@@ -1,0 +1,77 @@
+// The hub's client: which files of a repository a model needs, and those files in the hub's own cache. What Python has
+// downloaded is found, and the other way round.
+
+import LensFiles
+import LensZoo
+
+/// How far a download is.
+public struct HubProgress: Sendable, Hashable {
+    /// The file that is coming.
+    public var file: String
+    /// Bytes of all files so far, and in all (of the files whose size is known yet).
+    public var bytes: Int
+    public var total: Int
+    public var filesDone: Int
+    public var files: Int
+}
+
+/// Models on the hub.
+public struct Hub: Sendable {
+    public let settings: HubSettings
+
+    public init(_ settings: HubSettings) { self.settings = settings }
+
+    /// With what the environment says.
+    public init() throws { settings = try .environment() }
+
+    /// The folder of a model: on this machine already, or downloaded now.
+    ///
+    /// - Parameters:
+    ///   - name: as `ModelLocator` takes it.
+    ///   - revision: a branch, tag or commit; nil: what `name` says after `@`, else `main`.
+    ///   - progress: told a few times a second.
+    /// - Throws: `LensError`: what `ModelLocator` throws, `.file` without a network or for what the server refuses,
+    ///   `.cancelled`.
+    public func folder(of name: String, revision: String? = nil,
+                       progress: @escaping @Sendable (HubProgress) -> Void = { _ in }) async throws -> String {
+        let hub = self
+        return try await Self.offPool { isCancelled in
+            try hub.blockingFolder(of: name, revision: revision, isCancelled: isCancelled, progress: progress)
+        }
+    }
+
+    /// The same on the calling thread.
+    package func blockingFolder(of name: String, revision: String? = nil, isCancelled: @escaping () -> Bool = { false },
+                                progress: @escaping (HubProgress) -> Void = { _ in }) throws -> String {
+        switch try ModelLocator.find(name, revision: revision, cache: settings.cache) {
+        case .here(let path): return path
+        // What is there may be all that is wanted: a tokenizer, say.
+        case .onHub(_, _, let partial?) where settings.isOffline: return partial
+        case .onHub(let id, let revision, _):
+            try checkOnline(id)
+            return try HubDownload(id, revision: revision, settings: settings, isCancelled: isCancelled, progress: progress).run(files: nil)
+        }
+    }
+
+    private func checkOnline(_ id: String) throws {
+        guard !settings.isOffline else {
+            throw LensError(.file, "model not on this machine", at: id, expected: "a snapshot in \(settings.cache)",
+                            advice: "unset HF_HUB_OFFLINE to download it, or name a folder with its files")
+        }
+    }
+
+    /// Downloads what is missing of a model's snapshot.
+    ///
+    /// - Parameters:
+    ///   - id: `org/name`.
+    ///   - files: which files (globs; `*` crosses no folder); nil: configuration, tokenizer and weights, safetensors if there are any.
+    /// - Returns: the snapshot's folder.
+    public func download(_ id: String, revision: String = "main", files: [String]? = nil,
+                         progress: @escaping @Sendable (HubProgress) -> Void = { _ in }) async throws -> String {
+        try checkOnline(id)
+        let settings = settings
+        return try await Self.offPool { isCancelled in
+            try HubDownload(id, revision: revision, settings: settings, isCancelled: isCancelled, progress: progress).run(files: files)
+        }
+    }
+}

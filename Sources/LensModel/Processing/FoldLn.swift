@@ -1,0 +1,59 @@
+// fold_ln: norm(x)·W + b, with the norm's weight w and bias c, is norm₀(x)·(diag(w)·W) + (b + c·W), where norm₀ has neither.
+// After a layer norm, whose output has mean zero over d_model, the matrix is centred over d_model besides: what it lost
+// met nothing but that zero. The norms that remain are TransformerLens' LNPre and RMSPre.
+//
+// Norms between a product and the residual stream (`ln1_post`), of heads (`q_norm`) and of embeddings stay as they are.
+// Unlike TransformerLens 3.9: gates are centred and take the norm's bias; a final RMS norm in a model of layer norms does
+// not have W_U centred (which would not be exact).
+
+/// Folds norms into what reads them.
+struct FoldLn: ProcessingStep {
+    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+
+    func prepare(_ weights: WorkingWeights) throws {
+        let config = weights.config
+        if config.finalNorm?.hasWeights == true { weights.config.untie() }
+        // A gate whose product has no bias has no place for the norm's: it gets one, and the bias that is added after the two
+        // have met goes on to b_out.
+        guard config.mlp?.gate == .biasAfter, config.norm?.kind == .layer, config.norm?.hasWeights == true else { return }
+        if try (0..<config.nLayers).contains(where: { try !weights.isZero("blocks.\($0).ln2.b") }) { weights.config.mlp?.gate = .biasOnEach }
+    }
+
+    func rewrite(block: String, _ weights: WorkingWeights) throws {
+        guard let norm = weights.config.norm, norm.hasWeights else { return }
+        if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
+        for (prefix, readers) in weights.config.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
+    }
+
+    func rewriteEnds(_ weights: WorkingWeights) throws {
+        guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
+        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights)
+    }
+
+    func conclude(_ config: inout ModelConfig) {
+        config.norm?.hasWeights = false
+        config.finalNorm?.hasWeights = false
+    }
+
+    /// `(act(g)·h + b_in)·W_out + b_out` is `act(g)·h·W_out + (b_out + b_in·W_out)`.
+    private func moveBiasAfterGate(_ block: String, _ weights: WorkingWeights) throws {
+        let bias = "\(block).mlp.b_in"
+        if try weights.isZero(bias) { return }
+        try weights.addToBias("\(block).mlp.b_out", weights.read("\(block).mlp.W_out").product(of: weights.read(bias).values, along: 0))
+        try weights.edit(bias) { $0.clear() }
+    }
+
+    private func fold(_ prefix: String, _ norm: ModelConfig.Norm, into readers: [StreamWeight], _ weights: WorkingWeights) throws {
+        let scale = try weights.read("\(prefix).w").values
+        let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
+        for reader in readers {
+            if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
+                try weights.addToBias(bias, weights.read(reader.name).product(of: shift, along: reader.axis))
+            }
+            try weights.edit(reader.name) { weight in
+                weight.scale(reader.axis, by: scale)
+                if norm.kind == .layer { weight.center(reader.axis) }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+// fold_value_biases: the rows of an attention pattern sum to one, so z = pattern·(x·W_V) + b_V, and b_V·W_O may as well be
+// part of b_O. Where rows do not sum to one (positions that attend to nothing, which no real token reads) it is not exact.
+
+/// Folds b_V into b_O.
+struct FoldValueBiases: ProcessingStep {
+    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+
+    func rewrite(block: String, _ weights: WorkingWeights) throws {
+        let config = weights.config, bias = config.valueName("b", block)
+        if try weights.isZero(bias) { return }
+        let values = try weights.read(bias).values, group = config.nHeads / config.kvHeads
+        // [head, d_head], each group's row repeated for its heads.
+        let row = (0..<config.nHeads).flatMap { head in values[head / group * config.dHead..<(head / group + 1) * config.dHead] }
+        let output = try weights.read("\(block).attn.W_O")
+        let rows = WorkingTensor(output.values, shape: [config.nHeads * config.dHead, config.dModel])
+        try weights.addToBias("\(block).attn.b_O", rows.product(of: row, along: 0))
+        try weights.edit(bias) { $0.clear() }
+    }
+}

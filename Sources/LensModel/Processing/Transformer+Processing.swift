@@ -1,0 +1,54 @@
+// Rewriting a model's weights: the steps in TransformerLens' order, block by block, so that only one block is unpacked at a
+// time.
+
+import LensFiles
+
+extension Transformer {
+    /// The model with its weights rewritten; this one stays as it is.
+    ///
+    /// Steps that were done before find nothing left to do: processing a processed model changes nothing but roundings.
+    /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
+    public func processWeights(_ processing: WeightProcessing = .default) throws -> Transformer {
+        try Transformer.processed(self, processing)
+    }
+
+    /// As `processWeights`; weights that nobody else holds are let go one by one as they are rewritten.
+    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing) throws -> Transformer {
+        let config = model.config
+        var record = model.processing
+        let weights = WorkingWeights(model.parameters, config)
+        _ = consume model
+        let steps = try exactSteps(processing, weights, &record)
+        guard !steps.isEmpty else { return try Transformer(config: config, parameters: weights.finish(), processing: record) }
+
+        for step in steps { try step.implementation.prepare(weights) }
+        try weights.adoptConfig()
+        for layer in 0..<config.nLayers {
+            if Task.isCancelled { throw LensError(.cancelled, "processing the weights was cancelled", at: "before layer \(layer)") }
+            for step in steps { try step.implementation.rewrite(block: "blocks.\(layer)", weights) }
+            try weights.close()
+        }
+        for step in steps { try step.implementation.rewriteEnds(weights) }
+        try weights.close()
+        for step in steps { step.implementation.conclude(&weights.config) }
+        try weights.adoptConfig()
+        record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
+        return try Transformer(config: weights.config, parameters: weights.finish(), processing: record)
+    }
+
+    /// The steps wanted that are exact for the model.
+    private static func exactSteps(_ processing: WeightProcessing, _ weights: WorkingWeights,
+                                   _ record: inout ProcessingRecord) throws -> [WeightProcessing.Step] {
+        try WeightProcessing.Step.allCases.filter { step in
+            let wish = processing.wish(step)
+            guard wish != .never else { return false }
+            guard let reason = try step.implementation.obstacle(weights) else { return true }
+            guard wish != .always else {
+                throw LensError(.usage, "\(step.rawValue) would change what this model computes", at: weights.config.modelName,
+                                found: reason, advice: "leave the step out, or use the default processing, which does")
+            }
+            if !record.skipped.contains(where: { $0.step == step }) { record.skipped.append(.init(step: step, reason: reason)) }
+            return false
+        }
+    }
+}
