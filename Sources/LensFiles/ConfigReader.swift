@@ -58,7 +58,9 @@ public final class ConfigReader {
 
     /// A nested object, itself read strictly; nil if absent. Call its `finish` too.
     public func nested(_ key: String) throws -> ConfigReader? {
-        try value(key).map { try ConfigReader($0, at: "\(location): \(key)") }
+        guard let value = value(key) else { return nil }
+        guard value.objectValue != nil else { throw invalid(key, expected: "an object") }
+        return try ConfigReader(value, at: "\(location): \(key)")
     }
 
     private func read<T>(_ key: String, _ fallback: T?, _ convert: (JSON, String) throws -> T) throws -> T {

@@ -1,94 +1,167 @@
-// Writes GGUF, version 3: metadata in the order given, tensors aligned to 32 bytes, streaming. The file appears whole or not
-// at all. Values are written with the types ggml's own tools use for such keys: integers as INT32 or UINT32 where they fit.
+// Writes GGUF version 3, streaming: metadata and the tensors' descriptions first, then each tensor's bytes as they come, in the
+// order given. The file appears whole or not at all.
+
+/// One tensor for a GGUF file. Its bytes are asked for once, when it is written, and may come in pieces.
+public struct GGUFContent {
+    public let name: String
+    public let type: GGMLType
+    /// Row-major, the slowest axis first; rows are whole blocks of the type.
+    public let shape: [Int]
+    public let byteCount: Int
+    let produce: (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+
+    /// - Throws: `LensError(.format)` for what a GGUF file cannot hold: names of 64 bytes or more, more than four axes, rows that
+    ///   end inside a block.
+    public init(_ name: String, _ type: GGMLType, shape: [Int],
+                produce: @escaping (_ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws {
+        guard !name.isEmpty, name.utf8.count < 64, shape.count <= 4 else {
+            throw LensError(.format, "tensor that GGUF has no place for", at: name, expected: "a name of 1 to 63 bytes and at most 4 axes",
+                            found: "\(name.utf8.count) bytes, \(shape.count) axes")
+        }
+        var count = 1
+        for axis in shape {
+            let (product, overflow) = count.multipliedReportingOverflow(by: axis)
+            guard axis >= 0, !overflow else { throw LensError(.format, "impossible shape of a tensor", at: name, found: TensorEntry.text(of: shape)) }
+            count = product
+        }
+        let block = type.block
+        let (bytes, overflow) = (count / block.elements).multipliedReportingOverflow(by: block.bytes)
+        guard (shape.last ?? 1) % block.elements == 0, !overflow else {
+            throw LensError(.format, "rows that end inside a block", at: name, expected: "a multiple of \(block.elements) for \(type)",
+                            found: TensorEntry.text(of: shape))
+        }
+        self.name = name
+        self.type = type
+        self.shape = shape
+        self.byteCount = bytes
+        self.produce = produce
+    }
+
+    /// A tensor of a plain type.
+    /// - Throws: `LensError(.format)` for a type or a shape that a GGUF file cannot hold.
+    public init(_ tensor: TensorContent) throws {
+        guard let type = GGMLType.allCases.first(where: { $0.plain == tensor.entry.dtype }) else {
+            throw LensError(.format, "tensor of a type that GGUF has not", at: tensor.entry.name, found: tensor.entry.dtype.rawValue)
+        }
+        try self.init(tensor.entry.name, type, shape: tensor.entry.shape, produce: tensor.produce)
+    }
+}
 
 /// Writes GGUF files.
 public enum GGUFWriter {
-    static let alignment = 32
-
-    /// Writes metadata and tensors to the file at `path`, replacing it. Shapes are given outermost first, as everywhere
-    /// here; the file holds them innermost first.
-    /// - Throws: `LensError`: `.file` if it cannot be written, `.usage` for a key or a name given twice, a type GGUF does not
-    ///   hold, or more than four axes.
-    public static func write(_ metadata: [(key: String, value: GGUFValue)], _ tensors: [TensorContent], to path: String) throws {
-        for (what, names) in [("keys", metadata.map(\.key)), ("tensors", tensors.map(\.entry.name))] where Set(names.map(ExactString.init)).count != names.count {
-            throw LensError(.usage, "two \(what) of one name to write", at: path)
-        }
-        var header = Array("GGUF".utf8)
-        append(UInt32(3), to: &header)
-        append(UInt64(tensors.count), to: &header)
-        append(UInt64(metadata.count), to: &header)
-        for (key, value) in metadata {
-            append(key, to: &header)
-            try append(value, to: &header)
-        }
-        var offset = 0
-        for tensor in tensors.map(\.entry) {
-            guard let type = GGMLType.allCases.first(where: { $0.plain == tensor.dtype }), tensor.shape.count <= 4 else {
-                throw LensError(.usage, "GGUF cannot hold this tensor", at: tensor.name, expected: "a plain type, at most four axes",
-                                found: "\(tensor.dtype) \(TensorEntry.text(of: tensor.shape))")
-            }
-            append(tensor.name, to: &header)
-            append(UInt32(tensor.shape.count), to: &header)
-            for size in tensor.shape.reversed() { append(UInt64(size), to: &header) }
-            append(type.rawValue, to: &header)
-            append(UInt64(offset), to: &header)
-            offset += padded(tensor.byteCount)
-        }
-        header += Array(repeating: 0, count: padded(header.count) - header.count)
+    /// Writes `metadata` and `tensors`, both in order, to the file at `path`, replacing it. Integers and numbers take 32 bits
+    /// where they fit, else 64. `general.alignment` is not to be given: it is 32.
+    /// - Throws: `LensError`: `.file` if it cannot be written, `.usage` for a key or a name given twice, `.shape` for bytes that do
+    ///   not fit a shape.
+    public static func write(_ tensors: [GGUFContent], metadata: [(key: String, value: GGUFValue)], to path: String) throws {
+        let header = try header(tensors, metadata)
         let file = try AtomicFileWriter(path: path)
         try file.write(header)
-        for tensor in tensors {
-            try tensor.write(file.write)
-            try file.write(Array(repeating: 0, count: padded(tensor.entry.byteCount) - tensor.entry.byteCount))
+        for (index, tensor) in tensors.enumerated() {
+            var count = 0
+            try tensor.produce { bytes in
+                count += bytes.count
+                guard count <= tensor.byteCount else { throw wrongSize(tensor, count) }
+                try file.write(bytes)
+            }
+            guard count == tensor.byteCount else { throw wrongSize(tensor, count) }
+            if index + 1 < tensors.count { try file.write([UInt8](repeating: 0, count: padding(count))) }
         }
         try file.commit()
     }
 
-    private static func padded(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
+    private static let alignment = 32
 
-    // MARK: Values
+    private static func padding(_ count: Int) -> Int { (alignment - count % alignment) % alignment }
 
-    private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
-        withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
+    private static func wrongSize(_ tensor: GGUFContent, _ count: Int) -> LensError {
+        LensError(.shape, "tensor to write has another size than its shape", at: tensor.name,
+                  expected: "\(tensor.byteCount) bytes for \(TensorEntry.text(of: tensor.shape)) of \(tensor.type)", found: "\(count)")
     }
 
-    private static func append(_ text: String, to bytes: inout [UInt8]) {
-        append(UInt64(text.utf8.count), to: &bytes)
-        bytes += Array(text.utf8)
-    }
-
-    private static func append(_ value: GGUFValue, to bytes: inout [UInt8]) throws {
-        func tagged(_ type: UInt32, _ write: () -> Void) {
-            append(type, to: &bytes)
-            write()
+    private static func header(_ tensors: [GGUFContent], _ metadata: [(key: String, value: GGUFValue)]) throws -> [UInt8] {
+        var bytes = Array("GGUF".utf8)
+        bytes.append(littleEndian: UInt32(3))
+        bytes.append(littleEndian: UInt64(tensors.count))
+        bytes.append(littleEndian: UInt64(metadata.count))
+        var keys: Set<ExactString> = [], names: Set<ExactString> = []
+        for (key, value) in metadata {
+            guard !key.isEmpty, key.utf8.count <= 65_535, key != "general.alignment", keys.insert(ExactString(key)).inserted else {
+                throw LensError(.usage, "metadata key that cannot be written", found: key, advice: "each key once, and not general.alignment")
+            }
+            bytes.append(text: key)
+            bytes.append(value)
         }
+        var offset = 0
+        for tensor in tensors {
+            guard names.insert(ExactString(tensor.name)).inserted else { throw LensError(.usage, "two tensors of one name to write", found: tensor.name) }
+            bytes.append(text: tensor.name)
+            bytes.append(littleEndian: UInt32(tensor.shape.count))
+            for axis in tensor.shape.reversed() { bytes.append(littleEndian: UInt64(axis)) }
+            bytes.append(littleEndian: tensor.type.rawValue)
+            bytes.append(littleEndian: UInt64(offset))
+            let (end, overflow) = offset.addingReportingOverflow(tensor.byteCount + padding(tensor.byteCount))
+            guard !overflow else { throw LensError(.usage, "more bytes than a file can hold", at: tensor.name) }
+            offset = end
+        }
+        bytes.append(contentsOf: repeatElement(0, count: padding(bytes.count)))
+        return bytes
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(text: String) {
+        append(littleEndian: UInt64(text.utf8.count))
+        append(contentsOf: text.utf8)
+    }
+
+    /// A value with its type before it.
+    fileprivate mutating func append(_ value: GGUFValue) {
         switch value {
-        case .uint(let number):
-            if let small = UInt32(exactly: number) { tagged(4) { append(small, to: &bytes) } } else { tagged(10) { append(number, to: &bytes) } }
-        case .int(let number):
-            if let small = Int32(exactly: number) { tagged(5) { append(small, to: &bytes) } } else { tagged(11) { append(number, to: &bytes) } }
-        case .float(let number): tagged(12) { append(number.bitPattern, to: &bytes) }
-        case .bool(let flag): tagged(7) { bytes.append(flag ? 1 : 0) }
-        case .string(let text): tagged(8) { append(text, to: &bytes) }
-        case .array(let array): try append(array, to: &bytes)
+        case .bool(let flag):
+            append(littleEndian: UInt32(7))
+            append(flag ? 1 : 0)
+        case .string(let text):
+            append(littleEndian: UInt32(8))
+            append(text: text)
+        case .int(let number): append(items: .ints([number]), isArray: false)
+        case .uint(let number): append(items: .uints([number]), isArray: false)
+        case .float(let number): append(items: .floats([number]), isArray: false)
+        case .array(let array):
+            append(littleEndian: UInt32(9))
+            append(items: array, isArray: true)
         }
     }
 
-    private static func append(_ array: GGUFArray, to bytes: inout [UInt8]) throws {
-        append(UInt32(9), to: &bytes)
-        func elements<T>(_ type: UInt32, _ list: [T], _ write: (T) -> Void) {
-            append(type, to: &bytes)
-            append(UInt64(list.count), to: &bytes)
-            list.forEach(write)
+    /// The type of the items, their number if they are an array's, and the items.
+    private mutating func append(items: GGUFArray, isArray: Bool) {
+        func begin(_ type: UInt32) -> [UInt8] {
+            var start: [UInt8] = []
+            start.append(littleEndian: type)
+            if isArray { start.append(littleEndian: UInt64(items.count)) }
+            return start
         }
-        switch array {
-        case .bytes(let list, let isSigned): elements(isSigned ? 1 : 0, list) { bytes.append($0) }
-        case .ints(let list): elements(11, list) { append($0, to: &bytes) }
-        case .uints(let list): elements(10, list) { append($0, to: &bytes) }
-        case .floats(let list): elements(12, list) { append($0.bitPattern, to: &bytes) }
-        case .bools(let list): elements(7, list) { bytes.append($0 ? 1 : 0) }
-        case .strings(let list): elements(8, list) { append($0, to: &bytes) }
-        case .arrays: throw LensError(.usage, "nested arrays are not written to GGUF")
+        switch items {
+        case .bytes(let list, let isSigned): self += begin(isSigned ? 1 : 0) + list
+        case .bools(let list): self += begin(7) + list.map { $0 ? 1 : 0 }
+        case .ints(let list):
+            let fit = list.allSatisfy { Int32(exactly: $0) != nil }
+            self += begin(fit ? 5 : 11)
+            for number in list { fit ? append(littleEndian: Int32(truncatingIfNeeded: number)) : append(littleEndian: number) }
+        case .uints(let list):
+            let fit = list.allSatisfy { UInt32(exactly: $0) != nil }
+            self += begin(fit ? 4 : 10)
+            for number in list { fit ? append(littleEndian: UInt32(truncatingIfNeeded: number)) : append(littleEndian: number) }
+        case .floats(let list):
+            let fit = list.allSatisfy { Double(Float($0)) == $0 || $0.isNaN }
+            self += begin(fit ? 6 : 12)
+            for number in list { fit ? append(littleEndian: Float(number).bitPattern) : append(littleEndian: number.bitPattern) }
+        case .strings(let list):
+            self += begin(8)
+            for text in list { append(text: text) }
+        case .arrays(let list):
+            self += begin(9)
+            for item in list { append(items: item, isArray: true) }
         }
     }
 }

@@ -7,9 +7,12 @@ import LensTensor
 
 extension Transformer {
     /// From a TransformerLens state dict. Buffers that TransformerLens keeps among its parameters are passed over.
-    /// - Parameter stored: the configuration of what the file holds, where only its first layers or positions are loaded.
+    /// - Parameters:
+    ///   - stored: the configuration of what the file holds, where only its first layers or positions are loaded.
+    ///   - format: how the weights are kept.
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
-    public init(config: ModelConfig, savedParameters tensors: any TensorSource, stored: ModelConfig? = nil) throws {
+    public init(config: ModelConfig, savedParameters tensors: any TensorSource, stored: ModelConfig? = nil,
+                keeping format: WeightFormat = .float32) throws {
         let stored = stored ?? config
         try config.validate()
         try stored.checkLayers(against: tensors)
@@ -31,7 +34,7 @@ extension Transformer {
             let tensor = try Tensor(stored: name, in: tensors)
             parameters[name] = spec.shape == shape ? tensor : try tensor.at(.upTo(spec.shape[0])).copied()
         }
-        do { try self.init(config: config, parameters: parameters) } catch let error as LensError { throw error.located(in: tensors.location) }
+        do { try self.init(config: config, parameters: Parameters(tensors: parameters, for: config, keeping: format)) } catch let error as LensError { throw error.located(in: tensors.location) }
     }
 
     /// Writes `config.json` and `model.safetensors` into `folder` (made if missing), under TransformerLens' names and shapes.

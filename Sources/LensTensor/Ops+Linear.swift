@@ -131,10 +131,11 @@ extension PackedMatrix {
             var riding = lens_epilogue(bias: bias?.elements, linear_out: linear,
                                        act: epilogue.activation?.kernel ?? LENS_ACT_NONE, gate: gate?.elements,
                                        residual: residual?.elements)
-            lens_linear(isa, Int64(count), Int64(rows), Int64(self.columns), Int64(range.lowerBound),
-                        Int64(range.upperBound), Int64(columns.lowerBound), Int64(columns.upperBound),
-                        Int64(block ?? Int(LENS_K_BLOCK)), x.elements, Int64(range.count), storage.pointer, out,
-                        Int64(self.columns), &riding)
+            withKernelMatrix { matrix in
+                lens_linear(isa, Int64(count), matrix, Int64(range.lowerBound), Int64(range.upperBound),
+                            Int64(columns.lowerBound), Int64(columns.upperBound), Int64(block ?? Int(LENS_K_BLOCK)),
+                            x.elements, Int64(range.count), out, Int64(self.columns), &riding)
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 import LensFiles
 import LensModel
+import LensTensor
 
 /// How to load a model. The defaults load it whole, as its files say.
 public struct LoadOptions: Sendable, Hashable {
@@ -16,13 +17,17 @@ public struct LoadOptions: Sendable, Hashable {
     public var config: String?
     /// A folder with a LoRA adapter (PEFT's `adapter_config.json`), which is merged into the weights.
     public var adapter: String?
+    /// How weights are kept; nil: as in the file, so that two bytes stay two and quantised blocks stay as they are.
+    public var dtype: WeightFormat?
 
-    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil, adapter: String? = nil) {
+    public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil, adapter: String? = nil,
+                dtype: WeightFormat? = nil) {
         self.firstNLayers = firstNLayers
         self.nCtx = nCtx
         self.defaultPrependBOS = defaultPrependBOS
         self.config = config
         self.adapter = adapter
+        self.dtype = dtype
     }
 }
 

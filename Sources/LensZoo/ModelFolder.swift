@@ -18,6 +18,7 @@ public struct ModelFolder: Sendable {
     private let storedConfig: ModelConfig
     private let gguf: GGUFModel?
     private let adapter: String?
+    private let dtype: WeightFormat?
 
     /// Reads the configuration.
     ///
@@ -28,8 +29,8 @@ public struct ModelFolder: Sendable {
     public init(path: String, options: LoadOptions = LoadOptions()) throws {
         self.path = path
         adapter = options.adapter
-        if path.hasSuffix(".gguf"), !isFolder(path) {
-            let model = try GGUFModel(path: path)
+        if options.config == nil, let file = try Self.ggufFile(path) {
+            let model = try GGUFModel(path: file)
             (gguf, architecture, storedConfig) = (model, model.architecture, model.config)
         } else {
             let place = try options.config ?? Self.configPath(for: path)
@@ -47,6 +48,7 @@ public struct ModelFolder: Sendable {
             }
         }
         config = try storedConfig.loaded(with: options, at: path)
+        dtype = options.dtype
     }
 
     /// Loads the weights.
@@ -54,14 +56,20 @@ public struct ModelFolder: Sendable {
     public func load() throws -> Transformer {
         guard let architecture else {
             try refuseAdapter("a model under TransformerLens' names")
-            let tensors = try Self.openWeights(path)
-            guard let old = OldCheckpoint(tensors) else { return try Transformer(config: config, savedParameters: tensors, stored: storedConfig) }
-            return try Transformer(config: config, parameters: old.parameters(tensors, stored: storedConfig, for: config))
+            let tensors = try openWeights(), kept = dtype ?? .float32
+            guard let old = OldCheckpoint(tensors) else {
+                return try Transformer(config: config, savedParameters: tensors, stored: storedConfig, keeping: kept)
+            }
+            let parameters = try Parameters(tensors: old.parameters(tensors, stored: storedConfig, for: config), for: config, keeping: kept)
+            return try Transformer(config: config, parameters: parameters)
         }
         if gguf != nil { try refuseAdapter("a GGUF file") }
-        let tensors = try gguf?.tensors ?? adapted(Self.openWeights(path), architecture)
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors,
-                                  changeRule: gguf == nil ? { $0 } : \.inGGUF)
+        let stored = try openWeights()
+        // A file written by `tlens quantize` has every matrix the way round that its blocks need.
+        let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype,
+                                  tensors: gguf == nil ? try adapted(stored, architecture) : stored,
+                                  changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
     }
 
@@ -98,7 +106,8 @@ public struct ModelFolder: Sendable {
     private static let configNames = ["config.json", "tl_config.json"]
     /// Names of weights: Hugging Face's, then those people give to what they saved with torch.save or NumPy.
     private static let weightNames = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "weights.npz", "model.npz"]
+                                      "weights.pt", "model.pt", "weights.pth", "model.pth", "model_final.pth", "final.pth", "weights.npz", "model.npz",
+                                      "model.gguf"]
 
     /// Endings of files that are a model, or its weights.
     private static let fileEndings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".safetensors", ".index.json"]
@@ -106,8 +115,22 @@ public struct ModelFolder: Sendable {
     /// Whether a file's name is that of a model or of weights.
     static func isModelFile(_ path: String) -> Bool { fileEndings.contains(where: path.hasSuffix) }
 
-    /// Whether a folder has a configuration.
-    static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+    /// Whether a folder holds a model: a configuration, or a GGUF file.
+    static func isModel(_ folder: String) -> Bool { hasConfig(folder) || fileNames(in: folder).contains { $0.hasSuffix(".gguf") } }
+
+    private static func hasConfig(_ folder: String) -> Bool { configNames.contains { fileExists("\(folder)/\($0)") } }
+
+    /// The GGUF file that `path` is, or that is alone in a folder without a configuration; nil if it is something else.
+    /// - Throws: `LensError(.file)` for a folder with several.
+    public static func ggufFile(_ path: String) throws -> String? {
+        guard isFolder(path) else { return path.hasSuffix(".gguf") ? path : nil }
+        if hasConfig(path) { return nil }
+        let files = fileNames(in: path).filter { $0.hasSuffix(".gguf") }.sorted()
+        guard files.count < 2 else {
+            throw LensError(.file, "several models in one folder", at: path, found: files.prefix(20).joined(separator: ", "), advice: "name the file")
+        }
+        return files.first.map { "\(path)/\($0)" }
+    }
 
     private static func configPath(for path: String) throws -> String {
         let folder: String
@@ -122,9 +145,11 @@ public struct ModelFolder: Sendable {
                         advice: "name one (LoadOptions.config, --config)")
     }
 
-    private static func openWeights(_ path: String) throws -> any TensorSource {
+    /// The tensors of the model's file or files.
+    func openWeights() throws -> any TensorSource {
+        if let gguf { return gguf.tensors }
         guard isFolder(path) else { return try openTensors(at: path) }
-        if let name = weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
-        throw LensError(.file, "no weights", at: path, expected: "one of \(weightNames.joined(separator: ", "))")
+        if let name = Self.weightNames.first(where: { fileExists("\(path)/\($0)") }) { return try openTensors(at: "\(path)/\(name)") }
+        throw LensError(.file, "no weights", at: path, expected: "one of \(Self.weightNames.joined(separator: ", "))")
     }
 }

@@ -11,7 +11,7 @@ public enum ModelLocator {
     /// - Throws: `LensError`: `.file` for a folder without a model, `.name` for a name that is nowhere.
     public static func folder(of name: String) throws -> String {
         if isFolder(name) {
-            guard ModelFolder.hasConfig(name) else {
+            guard ModelFolder.isModel(name) else {
                 throw LensError(.file, "no model in this folder", at: name, expected: "a config.json and model.safetensors")
             }
             return name
@@ -62,6 +62,7 @@ public enum ModelLocator {
     /// Whether a snapshot holds the weights of a model, every shard of them.
     private static func hasWeights(_ folder: String) -> Bool {
         if ["model.safetensors", "pytorch_model.bin", "model_final.pth", "final.pth"].contains(where: { fileExists("\(folder)/\($0)") }) { return true }
+        if fileNames(in: folder).contains(where: { $0.hasSuffix(".gguf") }) { return true }
         return ["model.safetensors.index.json", "pytorch_model.bin.index.json"].contains { index in
             guard let json = try? JSON.parse(file: "\(folder)/\(index)"), let map = json["weight_map"]?.objectValue else { return false }
             let shards = Set(map.values.compactMap(\.stringValue))
@@ -102,7 +103,7 @@ public enum ModelLocator {
                 commit = String(decoding: bytes.filter { $0 > 32 }, as: UTF8.self)
             }
             let folder = "\(repository)/snapshots/\(commit)"
-            if isPlainName(commit), fileExists("\(folder)/config.json") { return folder }
+            if isPlainName(commit), ModelFolder.isModel(folder) { return folder }
         }
         return nil
     }

@@ -22,7 +22,9 @@ extension WeightLoader {
         let perRow = rows / Self.blockElements, total = rule.outputs.total(for: columns)
         let blocksOffset = try checkedOffset(rule, blocks, [total, perRow, Self.blockBytes])
         let scalesOffset = try checkedOffset(rule, scales, [total, perRow])
-        return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
+        // Every 4-bit number times its scale is a bfloat16.
+        let format = spec.format(dtype ?? .bfloat16)
+        return .matrix(try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
             for run in rule.outputs.runs(for: columns) {
                 // A panel's columns at once: packing writes a float of each to every row.

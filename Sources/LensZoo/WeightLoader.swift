@@ -13,19 +13,23 @@ struct WeightLoader {
     let config: ModelConfig
     /// What the file holds: more layers and positions, it may be.
     let storedConfig: ModelConfig
+    /// How weights are kept; nil: as the file has them.
+    let dtype: WeightFormat?
     let tensors: any TensorSource
     private let changeRule: (WeightRule) -> WeightRule
     let buffer = ChunkBuffer()
 
     /// - Parameters:
     ///   - storedConfig: what the file holds, where only a part of it is loaded.
+    ///   - dtype: how weights are kept; nil: as the file has them.
     ///   - changeRule: what becomes of the family's rules where the file is not of its usual format.
-    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, tensors: any TensorSource,
-         changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
+    init(architecture: Architecture, config: ModelConfig, storedConfig: ModelConfig? = nil, dtype: WeightFormat? = nil,
+         tensors: any TensorSource, changeRule: @escaping (WeightRule) -> WeightRule = { $0 }) {
         self.architecture = architecture
         self.changeRule = changeRule
         self.config = config
         self.storedConfig = storedConfig ?? config
+        self.dtype = dtype
         self.tensors = tensors
     }
 
@@ -70,8 +74,8 @@ struct WeightLoader {
             if config.isCutOff(rule.parameter) { continue }
             values[rule.parameter] = try read(place, names, spec)
         }
-        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx, case .tensor(let positions)? = values["pos_embed.W_pos"] {
-            values["pos_embed.W_pos"] = .tensor(try positions.at(.upTo(config.nCtx)).copied())
+        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx {
+            values["pos_embed.W_pos"] = try values["pos_embed.W_pos"]?.firstRows(config.nCtx)
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
@@ -81,10 +85,11 @@ struct WeightLoader {
     private func stored(_ rule: WeightRule) -> (place: WeightRule, names: [String])? {
         for place in rule.places {
             if place.form == .mxfp4 {
-                guard let blocks = stored(place.source + "_blocks"), let scales = stored(place.source + "_scales") else { continue }
-                return (place, [blocks, scales])
+                let names = place.tensors.compactMap(stored)
+                if names.count == place.tensors.count { return (place, names) }
+            } else if let name = place.tensors.lazy.compactMap(stored).first {
+                return (place, [name])
             }
-            if let name = stored(place.source) ?? place.otherSource.flatMap(stored) { return (place, [name]) }
         }
         return nil
     }
@@ -115,25 +120,39 @@ struct WeightLoader {
 
     private func read(_ rule: WeightRule, _ names: [String], _ spec: ParameterSpec) throws -> Parameter {
         if rule.form == .mxfp4 { return try readMXFP4(rule, names, spec) }
-        let name = names[0], entry = try tensors.requireEntry(name)
+        let entry = try tensors.requireEntry(names[0])
+        if let kept = try blocks(rule, entry, spec) { return kept }
         let element = try element(of: entry)
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try plain(rule, entry, element, shape: spec.shape)) }
-        let total = rule.outputs.total(for: columns)
-        let stored = rule.form == .linear ? [total, rows] : [rows, total]
-        let offset = try checkedOffset(rule, entry, stored)
-        return .matrix(try PackedMatrix(rows: rows, columns: columns) { writer in
+        let format = spec.format(dtype ?? element.format, or: element.format == .float32 ? .bfloat16 : element.format)
+        if let (rows, columns) = spec.matrixShape {
+            return .matrix(try matrix(rule, rule.form == .linear, rule.outputs, entry, element, rows: rows, columns: columns, format))
+        }
+        // What changes on its way in does so in float32.
+        guard format != .float32, case .none = rule.change else {
+            let plain = Parameter.tensor(try plain(rule, entry, element, shape: spec.shape))
+            return dtype == nil ? plain : try plain.keeping(format)
+        }
+        // A table is its transpose's matrix.
+        return .table(try matrix(rule, true, rule.outputs.rows(of: spec.shape[1]), entry, element, rows: spec.shape[1], columns: spec.shape[0], format))
+    }
+
+    private func matrix(_ rule: WeightRule, _ isLinear: Bool, _ outputs: WeightRule.Outputs, _ entry: TensorEntry, _ element: PackedMatrix.Element,
+                        rows: Int, columns: Int, _ format: WeightFormat) throws -> PackedMatrix {
+        let total = outputs.total(for: columns)
+        let offset = try checkedOffset(rule, entry, isLinear ? [total, rows] : [rows, total])
+        return try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for run in rule.outputs.runs(for: columns) {
-                try rule.form == .linear ? packLinear(entry, element, offset, rows, run, to: column, writer)
-                    : packConv1D(entry, element, offset, rows, width: total, run, to: column, writer)
+            for run in outputs.runs(for: columns) {
+                try isLinear ? packLinear(entry, element, offset, rows, run, to: column, writer)
+                    : packConv1D(entry, element, offset, rows, width: total, run, to: column, blockRows: format.blockRows, writer)
                 column += run.count
             }
-        })
+        }
     }
 
     /// Where the rule's part of a tensor begins, in elements, after its shape has been checked.
     func checkedOffset(_ rule: WeightRule, _ entry: TensorEntry, _ stored: [Int]) throws -> Int {
-        guard let expert = rule.expert, let count = config.mlp?.experts?.count else {
+        guard let expert = rule.expert, let count = storedConfig.mlp?.experts?.count else {
             guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
             return 0
         }
@@ -144,19 +163,54 @@ struct WeightLoader {
     /// `[out, in]` from element `offset` on: a chunk of outputs at a time, to the columns from `column` on.
     private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, _ run: WeightRule.Outputs.Run,
                             to column: Int, _ writer: PackedMatrix.Writer) throws {
-        try forEachChunk(of: entry, element, from: offset + run.start * rows, 0..<run.count, width: rows, step: run.step) { chunk, bytes in
-            try writer.pack(rows: 0..<rows, columns: column + chunk.lowerBound..<column + chunk.upperBound, from: bytes, element,
+        try forEachChunk(0..<run.count, rowBytes: rows * element.byteCount * run.step) { chunk, bytes in
+            let base = try self.rows(of: entry, element, from: offset + run.start * rows, chunk, width: rows, step: run.step, into: bytes)
+            try writer.pack(rows: 0..<rows, columns: column + chunk.lowerBound..<column + chunk.upperBound, from: base, element,
                             rowStride: 1, columnStride: rows * run.step)
         }
     }
 
-    /// `[in, out]` from element `offset` on: a chunk of inputs at a time, to the columns from `column` on.
+    /// `[in, out]` from element `offset` on: a chunk of inputs, whole blocks of them, at a time, to the columns from `column` on.
     private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, width: Int,
-                            _ run: WeightRule.Outputs.Run, to column: Int, _ writer: PackedMatrix.Writer) throws {
-        try forEachChunk(of: entry, element, from: offset, 0..<rows, width: width) { chunk, bytes in
-            try writer.pack(rows: chunk, columns: column..<column + run.count, from: bytes + run.start * element.byteCount, element,
+                            _ run: WeightRule.Outputs.Run, to column: Int, blockRows: Int, _ writer: PackedMatrix.Writer) throws {
+        try forEachChunk(0..<rows, rowBytes: width * element.byteCount, multipleOf: blockRows) { chunk, bytes in
+            let base = try self.rows(of: entry, element, from: offset, chunk, width: width, into: bytes)
+            try writer.pack(rows: chunk, columns: column..<column + run.count, from: base + run.start * element.byteCount, element,
                             rowStride: width, columnStride: run.step)
         }
+    }
+
+    /// Reads rows `chunk` of `width` elements, `step` rows apart, counted from element `offset`: from the first to the last of them.
+    private func rows(of entry: TensorEntry, _ element: PackedMatrix.Element, from offset: Int, _ chunk: Range<Int>, width: Int, step: Int = 1,
+                      into bytes: UnsafeMutableRawBufferPointer) throws -> UnsafeRawPointer {
+        let count = ((chunk.count - 1) * step + 1) * width, room = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(count * element.byteCount)])
+        try tensors.read(entry.name, elementOffset: offset + chunk.lowerBound * step * width, elementCount: count, into: room)
+        guard let base = room.baseAddress else { throw LensError(.machine, "no buffer", at: entry.name) }  // unreachable: chunks are not empty
+        return UnsafeRawPointer(base)
+    }
+
+    /// A tensor quantised in blocks, which run along its inputs: they stay as they are, unless another format is asked for. nil
+    /// for one that is read as numbers.
+    private func blocks(_ rule: WeightRule, _ entry: TensorEntry, _ spec: ParameterSpec) throws -> Parameter? {
+        guard let type = tensors.blockType(entry.name), let format = WeightFormat(rawValue: type.name), dtype == nil || dtype == format,
+              rule.form != .conv1D, rule.expert == nil, rule.outputs.isContiguous, case .none = rule.change else { return nil }
+        let shape = spec.matrixShape ?? (spec.isTable ? (rows: spec.shape[1], columns: spec.shape[0]) : nil)
+        guard let (rows, columns) = shape, format.fits(rows: rows) else { return nil }
+        let outputs = spec.isTable ? rule.outputs.rows(of: rows) : rule.outputs
+        let stored = [outputs.total(for: columns), rows]
+        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+        let matrix = try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
+            var column = 0
+            for run in outputs.runs(for: columns) {
+                let outputs = run.start..<run.start + run.count, shift = column - run.start
+                try forEachChunk(outputs, rowBytes: rows / format.blockRows * format.blockBytes) { chunk, bytes in
+                    try tensors.readBlocks(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
+                    try writer.packBlocks(columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: UnsafeRawBufferPointer(bytes))
+                }
+                column += outputs.count
+            }
+        }
+        return spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
     }
 
     /// A parameter `[head, width]` with a tensor for each head.
@@ -187,10 +241,11 @@ struct WeightLoader {
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
             for run in rule.outputs.runs(for: count) {
-                try forEachChunk(of: entry, element, from: offset + run.start, 0..<run.count, width: 1, step: run.step) { chunk, bytes in
-                    guard run.step > 1 else { return convert(bytes, element, count: chunk.count, to: base + chunk.lowerBound) }
-                    for index in chunk {
-                        convert(bytes + (index - chunk.lowerBound) * run.step * element.byteCount, element, count: 1, to: base + index)
+                try forEachChunk(0..<run.count, rowBytes: element.byteCount * run.step) { chunk, bytes in
+                    let read = try rows(of: entry, element, from: offset + run.start, chunk, width: 1, step: run.step, into: bytes)
+                    guard run.step > 1 else { return convert(read, element, count: chunk.count, to: base + chunk.lowerBound) }
+                    for index in chunk.indices {
+                        convert(read + (index - chunk.lowerBound) * run.step * element.byteCount, element, count: 1, to: base + index)
                     }
                 }
                 base += run.count
@@ -201,20 +256,15 @@ struct WeightLoader {
         return values
     }
 
-    /// Reads rows `range` of `width` elements each, `step` rows apart, counted from element `offset`, in chunks: `body` gets the
-    /// rows of a chunk and the bytes from the first to the last of them.
-    private func forEachChunk(of entry: TensorEntry, _ element: PackedMatrix.Element, from offset: Int, _ range: Range<Int>, width: Int, step: Int = 1,
-                              _ body: (Range<Int>, UnsafeRawPointer) throws -> Void) throws {
-        let rowBytes = width * element.byteCount
+    /// Rows `range` in chunks of `multipleOf` rows or a multiple of that: `body` gets a chunk's rows and room for their bytes.
+    private func forEachChunk(_ range: Range<Int>, rowBytes: Int, multipleOf: Int = 1,
+                              _ body: (Range<Int>, UnsafeMutableRawBufferPointer) throws -> Void) throws {
         guard rowBytes > 0, !range.isEmpty else { return }
-        buffer.grow(to: rowBytes)
-        let most = max(1, buffer.bytes.count / rowBytes / step)
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: most) {
-            let chunk = start..<min(start + most, range.upperBound), rows = (chunk.count - 1) * step + 1
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(rows * rowBytes)])
-            try tensors.read(entry.name, elementOffset: offset + start * step * width, elementCount: rows * width, into: bytes)
-            guard let base = bytes.baseAddress else { return }
-            try body(chunk, UnsafeRawPointer(base))
+        buffer.grow(to: rowBytes * multipleOf)
+        let step = buffer.bytes.count / rowBytes / multipleOf * multipleOf
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: step) {
+            let chunk = start..<min(start + step, range.upperBound)
+            try body(chunk, UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<(chunk.count * rowBytes)]))
         }
     }
 

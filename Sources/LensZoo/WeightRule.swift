@@ -72,11 +72,23 @@ struct WeightRule: Sendable {
             }
         }
 
+        /// The same for a table of rows of `width`, whose outputs are its elements: which of the tensor's rows.
+        func rows(of width: Int) -> Outputs {
+            switch self {
+            case .all, .part, .strided: return self
+            case .span(let range, let total): return .span(range.lowerBound / width..<range.upperBound / width, of: total / width)
+            case .groups(let offset, let size, let every): return .groups(offset: offset / width, width: size / width, every: every / width)
+            }
+        }
+
         /// Outputs of the tensor at equal distances.
         struct Run {
             let start: Int, count: Int
             var step = 1
         }
+
+        /// Whether outputs that follow each other do so in the tensor.
+        var isContiguous: Bool { if case .strided = self { false } else { true } }
 
         /// Where the parameter's `count` outputs lie in the tensor, in order.
         func runs(for count: Int) -> [Run] {

@@ -46,8 +46,8 @@ public struct HookedTransformer: Sendable, HookedRunning {
     ///     registered name or alias (`gpt2-small`), or a hub id (`org/name[@revision]`). What is in the hub's local cache is
     ///     not downloaded again.
     ///   - processing: how the weights are rewritten; by default folded and centred as TransformerLens does, where that is
-    ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers.
-    ///   - options: a part of the layers, another context, …
+    ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers. Quantised files are not rewritten.
+    ///   - options: a part of the layers, another context, how weights are kept (`dtype`), …
     ///   - tokenizer: in place of the model's own.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
     public static func fromPretrained(_ name: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
@@ -62,10 +62,14 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// rewritten as by `fromPretrained`.
     public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
                 tokenizer: Tokenizer? = nil) throws {
-        let folder = try ModelFolder(path: path, options: options)
-        let own = try tokenizer == nil ? Tokenizer.beside(path) : nil
-        self.init(try Transformer.processed(folder.load(), processing), tokenizer: tokenizer ?? own,
-                  eosTokens: try endTokens(inFolder: path))
+        // What is rewritten is rounded or quantised after that.
+        var stored = options
+        if processing != .none { stored.dtype = nil }
+        let folder = try ModelFolder(path: path, options: stored)
+        let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
+        var model = try Transformer.processed(folder.load(), processing)
+        if let dtype = options.dtype, processing != .none { model = try model.keeping(dtype) }
+        self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.

@@ -20,8 +20,8 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))
     var threads: Int?
 
-    @Option(help: ArgumentHelp("How weights are kept: f32.", valueName: "type"))
-    var dtype = "f32"
+    @Option(help: ArgumentHelp("How weights are kept: f32, bf16, f16, q8_0 or q4_0. (default: as in the file)", valueName: "type"))
+    var dtype: String?
 
     @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
     var processing = "default"
@@ -40,7 +40,9 @@ struct ModelOptions: ParsableArguments {
 
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
-        guard dtype == "f32" else { throw ValidationError("--dtype takes f32, not '\(dtype)'") }
+        if let dtype, WeightFormat(rawValue: dtype)?.packsNumbers != true {
+            throw ValidationError("--dtype takes \(WeightFormat.loadable.map(\.rawValue).joined(separator: ", ")), not '\(dtype)'")
+        }
         if let firstNLayers, firstNLayers < 0 { throw ValidationError("--first-n-layers takes a number from 0, not \(firstNLayers)") }
         if let nCtx, nCtx < 1 { throw ValidationError("--n-ctx takes a number from 1, not \(nCtx)") }
         guard WeightProcessing(name: processing) != nil else {
@@ -54,7 +56,8 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter)
+        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
+                               dtype: dtype.flatMap(WeightFormat.init))
         return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
                                      options: load)
     }

@@ -23,7 +23,10 @@ struct Info: ParsableCommand {
             facts.add([name, escaped(try value.stringValue ?? value.text())])
         }
         facts.add(["parameters", grouped(model.model.parameters.count)])
-        facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes, f32"])
+        facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes"])
+        for (format, count, bytes) in formats(model.model.parameters) {
+            facts.add(["  \(format)", "\(grouped(bytes)) bytes, \(count) \(count == 1 ? "tensor" : "tensors")"])
+        }
         facts.add(["processing", escaped(model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
         try say(facts.text + "\n")
@@ -40,6 +43,10 @@ struct Info: ParsableCommand {
             "config": model.config.hookedTransformerConfig,
             "parameters": .int(model.model.parameters.count),
             "bytes": .int(model.model.parameters.byteCount),
+            "weights": .array(model.model.parameters.kept.map { kept in
+                ["name": .string(kept.name), "shape": .array(kept.shape.map(JSON.int)), "format": .string(kept.format.rawValue),
+                 "bytes": .int(kept.byteCount)]
+            }),
             "processing": [
                 "done": .array(model.processing.done.map { .string($0.rawValue) }),
                 "skipped": .array(model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
@@ -52,6 +59,13 @@ struct Info: ParsableCommand {
                  "shape": .array(model.config.axes(of: site).map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
             }),
         ]
+    }
+
+    /// What is kept in each format, most bytes first.
+    private func formats(_ parameters: Parameters) -> [(format: WeightFormat, count: Int, bytes: Int)] {
+        Dictionary(grouping: parameters.kept, by: \.format)
+            .map { ($0.key, $0.value.count, $0.value.reduce(0) { $0 + $1.byteCount }) }
+            .sorted { ($0.2, $0.0.rawValue) > ($1.2, $1.0.rawValue) }
     }
 
     private func sites(_ config: ModelConfig) -> [HookSite] {

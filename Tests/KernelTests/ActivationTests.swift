@@ -1,5 +1,6 @@
 // Activations over the whole float range, and elementwise kernels.
 import CLensKernels
+import Foundation
 import LensTestSupport
 import Testing
 
@@ -37,6 +38,33 @@ import Testing
         case .none: #expect(got[1] == .infinity && got[2] == -.infinity)
         case .relu: #expect(got[0] == 0 && got[1] == .infinity && got[2] == 0)
         default: #expect(got[0] == 0 && got[1] == .infinity && got[2].isNaN) // -inf · 0
+        }
+    }
+
+    @Test(arguments: ISA.runnable, [(0.8, 0.3, 0.5, -1e-6), (1.7, 2.5, 0.1, -0.01)] as [(Float, Float, Float, Float)])
+    func xielu(isa: ISA, numbers: (Float, Float, Float, Float)) {
+        let (p, n, beta, eps) = numbers, x = Self.sweep.filter { abs($0) < 1e18 }, out = GuardedFloats(x.count)
+        lens_xielu(isa.pointer, Int64(x.count), x, p, n, beta, eps, out.base)
+        out.expectIntact("xIELU")
+        expectClose(out.values, x.map { x in
+            let (x, p, n, beta) = (Double(x), Double(p), Double(n), Double(beta))
+            let steps = x > 0 ? [p * x * x] : [n * expm1(min(x, Double(eps))), n * x]
+            let sign = x > 0 ? 1.0 : -1.0
+            let value = steps.enumerated().reduce(beta * x) { $0 + ($1.offset == 0 ? 1 : sign) * $1.element }
+            return Expected(value, within: 4 * roundoff * (steps.map(abs).reduce(abs(beta * x), +)) + 0x1p-148)
+        }, "xIELU")
+    }
+
+    @Test(arguments: ISA.runnable)
+    func xieluOfSpecialValues(isa: ISA) {
+        let out = GuardedFloats(3)
+        lens_xielu(isa.pointer, 3, [0, .nan, .infinity], 0.8, 0.8, 0.5, -1e-6, out.base)
+        #expect(abs(out.values[0]) < 1e-6 && out.values[1].isNaN && out.values[2] == .infinity)
+        for isa in ISA.fused.dropFirst() {
+            let a = GuardedFloats(Self.sweep.count), b = GuardedFloats(Self.sweep.count)
+            lens_xielu(isa.pointer, Int64(Self.sweep.count), Self.sweep, 0.8, 0.8, 0.5, -1e-6, a.base)
+            lens_xielu(ISA.fused[0].pointer, Int64(Self.sweep.count), Self.sweep, 0.8, 0.8, 0.5, -1e-6, b.base)
+            expectSameNumbers(a.values, b.values, "xIELU")
         }
     }
 

@@ -32,6 +32,7 @@ struct AttentionCase: Sendable {
         var a = lens_attention_args()
         (a.batch, a.heads, a.kv_heads) = (Int64(s.batch), Int64(s.heads), Int64(s.kvHeads))
         (a.d_head, a.queries, a.keys) = (Int64(s.headWidth), Int64(s.queries), Int64(s.keys))
+        a.rounds_alibi = s.roundsALiBi
         (a.score_scale, a.softcap, a.causal, a.window) = (s.scale, s.softcap, s.causal, Int64(s.window))
         (a.pages, a.pages_per_row) = (pages.constPointers, Int64(pages.perRow))
         a.scores_out = (wanted == .all && givenPattern == nil) || wanted == .scores ? scores.base : nil

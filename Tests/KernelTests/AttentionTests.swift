@@ -37,6 +37,10 @@ enum AttentionCases {
         ("sinks", shape { $0.sinks = [0.4, -3, 30]; ($0.queries, $0.keys) = (70, 70) }),
         ("sinks, grouped, windowed", shape { $0.sinks = [1, 0, -1, 2, 0.5, -40]; ($0.heads, $0.kvHeads, $0.window, $0.keys) = (6, 2, 5, 90) }),
         ("sinks, everything masked", shape { $0.sinks = [1, 2, 3]; $0.mask = .init(repeating: false, count: 20) }),
+        ("alibi of rounded keys", shape {
+            $0.alibi = [0.4204482, 0.33, 0.01]
+            ($0.queries, $0.keys, $0.roundsALiBi, $0.batch, $0.first) = (80, 80, true, 2, [0, 7])
+        }),
         ("holes", shape { ($0.queries, $0.keys) = (90, 90); $0.mask = holes(90) }),
         ("holes, bidirectional", shape { $0.causal = false; $0.batch = 2; $0.mask = holes(40) }),
         ("everything masked", shape { $0.mask = .init(repeating: false, count: 20) }),

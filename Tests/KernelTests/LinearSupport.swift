@@ -3,6 +3,34 @@ import CLensKernels
 import LensTestSupport
 import Testing
 
+/// A packed matrix with guard words after it.
+final class PackedWeights {
+    let storage: GuardedFloats
+    var matrix: lens_matrix
+
+    init(_ format: lens_format, k: Int, n: Int) {
+        // A panel is a whole number of cache lines in every format.
+        storage = GuardedFloats([Float](repeating: 0, count: Int(lens_packed_bytes(format, Int64(k), Int64(n))) / 4))
+        matrix = lens_matrix(format: format, k: Int64(k), n: Int64(n), data: storage.base)
+    }
+
+    deinit { storage.expectIntact("packed") }
+
+    /// Packs `w: [k, n]`, row-major.
+    func pack(_ w: [Float]) { lens_pack(&matrix, 0, matrix.k, 0, matrix.n, w, LENS_F32, matrix.n, 1) }
+
+    /// Packs ggml's blocks, all of them.
+    func packBlocks(_ blocks: [UInt8]) { lens_pack_blocks(&matrix, 0, matrix.n, blocks) }
+
+    /// The values, `[k, n]`.
+    func values(_ isa: ISA) -> [Float] {
+        let out = GuardedFloats(Int(matrix.k * matrix.n))
+        lens_unpack(isa.pointer, &matrix, 0, matrix.k, 0, matrix.n, out.base, matrix.n, 1)
+        out.expectIntact()
+        return out.values
+    }
+}
+
 /// One lens_linear problem with m rows, a packed [k, n] matrix, and everything that may ride on it.
 struct LinearCase: Sendable {
     var m: Int, k: Int, n: Int
@@ -33,16 +61,20 @@ struct LinearCase: Sendable {
 
     struct Outputs { var out: [Float] = [], linear: [Float] = [] }
 
-    static func pack(_ w: [Float], k: Int, n: Int) -> [Float] {
-        var packed = [Float](repeating: 0, count: Int(lens_packed_count(Int64(k), Int64(n))))
-        lens_pack(&packed, Int64(k), Int64(n), 0, Int64(k), 0, Int64(n), w, LENS_F32, Int64(n), 1)
+    /// How the weights are kept; `w` is what is packed.
+    var format = LENS_FORMAT_F32
+
+    /// The weights, packed row by row.
+    func packed() -> PackedWeights {
+        let packed = PackedWeights(format, k: k, n: n)
+        packed.pack(w)
         return packed
     }
 
     /// The wanted columns of out and linear_out (empty where not asked for). Guards and other columns are checked.
-    func run(_ isa: ISA, out wantsOut: Bool = true, linear wantsLinear: Bool = false,
+    func run(_ isa: ISA, _ given: PackedWeights? = nil, out wantsOut: Bool = true, linear wantsLinear: Bool = false,
              aliasing: Bool = false) -> Outputs {
-        let packed = Self.pack(w, k: k, n: n), width = kRange.count
+        let packed = given ?? packed(), width = kRange.count
         let start = aliasing ? (epilogue.residual ?? epilogue.gate) : nil
         let out = start.map { GuardedFloats($0) } ?? GuardedFloats(m * n), linear = GuardedFloats(m * n)
         let pad = { (a: [Float]?) in a ?? [] }
@@ -60,9 +92,9 @@ struct LinearCase: Sendable {
                         else { e.gate = UnsafePointer(out.base) }
                     }
                     e.linear_out = wantsLinear ? linear.base : nil
-                    lens_linear(isa.pointer, Int64(m), Int64(k), Int64(n), Int64(kRange.lowerBound),
-                                Int64(kRange.upperBound), Int64(nRange.lowerBound), Int64(nRange.upperBound),
-                                Int64(block), x, Int64(width), packed, wantsOut ? out.base : nil, Int64(n), &e)
+                    lens_linear(isa.pointer, Int64(m), &packed.matrix, Int64(kRange.lowerBound), Int64(kRange.upperBound),
+                                Int64(nRange.lowerBound), Int64(nRange.upperBound), Int64(block), x, Int64(width),
+                                wantsOut ? out.base : nil, Int64(n), &e)
                 }
             }
         }

@@ -87,8 +87,7 @@ import Testing
     @Test(arguments: ISA.runnable)
     func noEpilogue(isa: ISA) {
         let problem = LinearCase(m: 2, k: 5, n: 7), out = GuardedFloats(14)
-        lens_linear(isa.pointer, 2, 5, 7, 0, 5, 0, 7, Int64(LENS_K_BLOCK), problem.x, 5,
-                    LinearCase.pack(problem.w, k: 5, n: 7), out.base, 7, nil)
+        lens_linear(isa.pointer, 2, &problem.packed().matrix, 0, 5, 0, 7, Int64(LENS_K_BLOCK), problem.x, 5, out.base, 7, nil)
         expectSameBits(out.values, problem.run(isa).out)
     }
 }

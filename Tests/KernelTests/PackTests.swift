@@ -8,44 +8,64 @@ import Testing
 
     /// The panel layout, element by element.
     private func expected(_ w: [Float], k: Int, n: Int) -> [Float] {
-        var packed = [Float](repeating: 0, count: Int(lens_packed_count(Int64(k), Int64(n))))
+        var packed = [Float](repeating: 0, count: (n + 63) / 64 * 64 * k)
         for i in 0..<k { for j in 0..<n { packed[(j / 64 * k + i) * 64 + j % 64] = w[i * n + j] } }
         return packed
     }
 
-    @Test func counts() {
-        #expect(lens_packed_count(0, 5) == 0)
-        #expect(lens_packed_count(5, 0) == 0)
-        #expect(lens_packed_count(3, 64) == 192)
-        #expect(lens_packed_count(3, 65) == 384)
+    private func pack(_ to: GuardedFloats, k: Int, n: Int, rows: Range<Int>, columns: Range<Int>, _ source: UnsafeRawPointer,
+                      _ dtype: lens_dtype, _ rowStride: Int, _ columnStride: Int) {
+        var matrix = lens_matrix(format: LENS_FORMAT_F32, k: Int64(k), n: Int64(n), data: to.base)
+        lens_pack(&matrix, Int64(rows.lowerBound), Int64(rows.count), Int64(columns.lowerBound), Int64(columns.count), source,
+                  dtype, Int64(rowStride), Int64(columnStride))
+    }
+
+    /// The block of a packed float32 matrix, element (i, j) at i * rowStride + j * columnStride.
+    private func unpack(_ packed: GuardedFloats, k: Int, n: Int, rows: Range<Int>, columns: Range<Int>, _ rowStride: Int,
+                        _ columnStride: Int) -> [Float] {
+        let out = GuardedFloats(rows.count * columns.count)
+        var matrix = lens_matrix(format: LENS_FORMAT_F32, k: Int64(k), n: Int64(n), data: packed.base)
+        lens_unpack(ISA.runnable[0].pointer, &matrix, Int64(rows.lowerBound), Int64(rows.count), Int64(columns.lowerBound),
+                    Int64(columns.count), out.base, Int64(rowStride), Int64(columnStride))
+        out.expectIntact()
+        return out.values
+    }
+
+    private func room(_ k: Int, _ n: Int) -> GuardedFloats {
+        GuardedFloats(Int(lens_packed_bytes(LENS_FORMAT_F32, Int64(k), Int64(n))) / 4)
+    }
+
+    @Test func sizes() {
+        #expect(lens_packed_bytes(LENS_FORMAT_F32, 0, 5) == 0)
+        #expect(lens_packed_bytes(LENS_FORMAT_F32, 5, 0) == 0)
+        #expect(lens_packed_bytes(LENS_FORMAT_F32, 3, 64) == 4 * 192)
+        #expect(lens_packed_bytes(LENS_FORMAT_BF16, 3, 65) == 2 * 384)
+        #expect(lens_packed_bytes(LENS_FORMAT_Q8_0, 64, 65) == 2 * 34 * 128)
+        #expect(lens_packed_bytes(LENS_FORMAT_Q6_K, 256, 1) == 210 * 64)
     }
 
     @Test(arguments: shapes) func rowMajorAndBack(k: Int, n: Int) {
         var random = SeededRandom(1)
         let w = random.floats(k * n)
-        let packed = GuardedFloats(Int(lens_packed_count(Int64(k), Int64(n))))
-        lens_pack(packed.base, Int64(k), Int64(n), 0, Int64(k), 0, Int64(n), w, LENS_F32, Int64(n), 1)
+        let packed = room(k, n)
+        pack(packed, k: k, n: n, rows: 0..<k, columns: 0..<n, w, LENS_F32, n, 1)
         expectSameBits(packed.values, expected(w, k: k, n: n))
         packed.expectIntact()
-
-        let back = GuardedFloats(k * n)
-        lens_unpack(packed.base, Int64(k), Int64(n), 0, Int64(k), 0, Int64(n), back.base, Int64(n), 1)
-        expectSameBits(back.values, w)
-        back.expectIntact()
+        expectSameBits(unpack(packed, k: k, n: n, rows: 0..<k, columns: 0..<n, n, 1), w)
     }
 
     @Test(arguments: shapes) func transposedAndReversed(k: Int, n: Int) {
         var random = SeededRandom(2)
-        let w = random.floats(k * n), K = Int64(k), N = Int64(n)
+        let w = random.floats(k * n)
         var transposed = w
         for i in 0..<k { for j in 0..<n { transposed[j * k + i] = w[i * n + j] } }
-        let packed = GuardedFloats(Int(lens_packed_count(K, N)))
-        lens_pack(packed.base, K, N, 0, K, 0, N, transposed, LENS_F32, 1, K)
+        let packed = room(k, n)
+        pack(packed, k: k, n: n, rows: 0..<k, columns: 0..<n, transposed, LENS_F32, 1, k)
         expectSameBits(packed.values, expected(w, k: k, n: n))
 
         let reversed = GuardedFloats(packed.count)
         w.reversed().withUnsafeBufferPointer { // element (0, 0) is the last one
-            lens_pack(reversed.base, K, N, 0, K, 0, N, $0.baseAddress! + (k * n - 1), LENS_F32, -N, -1)
+            pack(reversed, k: k, n: n, rows: 0..<k, columns: 0..<n, $0.baseAddress! + (k * n - 1), LENS_F32, -n, -1)
         }
         expectSameBits(reversed.values, expected(w, k: k, n: n))
         reversed.expectIntact()
@@ -53,34 +73,28 @@ import Testing
 
     @Test(arguments: shapes) func piecesMakeTheWhole(k: Int, n: Int) {
         var random = SeededRandom(3)
-        let w = random.floats(k * n), K = Int64(k), N = Int64(n)
-        let packed = GuardedFloats(Int(lens_packed_count(K, N)))
+        let w = random.floats(k * n), packed = room(k, n)
         for (kBegin, kEnd) in [(0, k / 3), (k / 3, k)] {
             for (nBegin, nEnd) in [(0, n / 2), (n / 2, n)] {
                 w.withUnsafeBufferPointer {
-                    lens_pack(packed.base, K, N, Int64(kBegin), Int64(kEnd - kBegin), Int64(nBegin),
-                              Int64(nEnd - nBegin), $0.baseAddress! + kBegin * n + nBegin, LENS_F32, N, 1)
+                    pack(packed, k: k, n: n, rows: kBegin..<kEnd, columns: nBegin..<nEnd, $0.baseAddress! + kBegin * n + nBegin,
+                         LENS_F32, n, 1)
                 }
             }
         }
         expectSameBits(packed.values, expected(w, k: k, n: n))
         packed.expectIntact()
 
-        let block = GuardedFloats((k - k / 3) * (n - n / 2))
-        lens_unpack(packed.base, K, N, Int64(k / 3), Int64(k - k / 3), Int64(n / 2), Int64(n - n / 2), block.base, 1,
-                    Int64(k - k / 3))
+        let block = unpack(packed, k: k, n: n, rows: k / 3..<k, columns: n / 2..<n, 1, k - k / 3)
         for i in k / 3..<k {
-            for j in n / 2..<n {
-                #expect(block.values[(j - n / 2) * (k - k / 3) + i - k / 3] == w[i * n + j])
-            }
+            for j in n / 2..<n { #expect(block[(j - n / 2) * (k - k / 3) + i - k / 3] == w[i * n + j]) }
         }
-        block.expectIntact()
     }
 
     @Test func emptyBlocksWriteNothing() {
         let packed = GuardedFloats(64)
-        lens_pack(packed.base, 1, 1, 0, 0, 0, 1, [0] as [Float], LENS_F32, 1, 1)
-        lens_pack(packed.base, 1, 1, 0, 1, 0, 0, [0] as [Float], LENS_F32, 1, 1)
+        pack(packed, k: 1, n: 1, rows: 0..<0, columns: 0..<1, [0] as [Float], LENS_F32, 1, 1)
+        pack(packed, k: 1, n: 1, rows: 0..<1, columns: 0..<0, [0] as [Float], LENS_F32, 1, 1)
         #expect(packed.values.allSatisfy { $0.bitPattern == GuardedFloats.marker.bitPattern })
     }
 
@@ -93,8 +107,8 @@ import Testing
         let out = GuardedFloats(values.count), n = Int64(values.count)
         lens_convert(bytes + 1, dtype, n, out.base)
         out.expectIntact()
-        let packed = GuardedFloats(Int(lens_packed_count(1, n)))
-        lens_pack(packed.base, 1, n, 0, 1, 0, n, bytes + 1, dtype, n, 1)
+        let packed = room(1, values.count)
+        pack(packed, k: 1, n: values.count, rows: 0..<1, columns: 0..<values.count, bytes + 1, dtype, values.count, 1)
         expectSameBits(Array(packed.values[..<values.count]), out.values, "pack and convert")
         return out.values
     }
@@ -137,7 +151,11 @@ import Testing
         let k = 9, n = 70, w = random.floats(k * n), ids: [Int32] = [69, 0, 3, 64, 63]
         let packed = expected(w, k: k, n: n)
         let columns = GuardedFloats(ids.count * k), rows = GuardedFloats(2 * n)
-        lens_gather_columns(Int64(ids.count), Int64(k), Int64(n), packed, ids, columns.base)
+        var floats = packed
+        floats.withUnsafeMutableBytes { bytes in
+            var matrix = lens_matrix(format: LENS_FORMAT_F32, k: Int64(k), n: Int64(n), data: bytes.baseAddress)
+            lens_gather_columns(ISA.runnable[0].pointer, &matrix, Int64(ids.count), ids, columns.base)
+        }
         expectSameBits(columns.values, ids.flatMap { id in (0..<k).map { w[$0 * n + Int(id)] } })
         columns.expectIntact()
         lens_gather_rows(2, Int64(n), w, [8, 1], rows.base)

@@ -46,6 +46,44 @@ import TransformerLens
         #expect(Set(try draws(Sampling(topK: 2), [1, 1, 1, 1])) == [0, 1])
     }
 
+    /// Penalties, temperature and cuts in TransformerLens' order, against Hugging Face's processors.
+    @Test func distributionsAreTheReferences() throws {
+        let cases = try JSON.parse(file: TestFolders.goldens + "/sampling.json", limit: 1 << 20).asArray(at: "cases")
+        #expect(cases.count >= 10)
+        for entry in cases {
+            let options = try (entry["options"] ?? .null).asObject(at: "options")
+            var sampling = Sampling()
+            sampling.temperature = options["temperature"]?.doubleValue ?? 1
+            sampling.topK = options["top_k"]?.intValue
+            sampling.topP = options["top_p"]?.doubleValue
+            sampling.minP = options["min_p"]?.doubleValue
+            sampling.repetitionPenalty = options["repetition_penalty"]?.doubleValue ?? 1
+            sampling.frequencyPenalty = options["frequency_penalty"]?.doubleValue ?? 0
+            sampling.presencePenalty = options["presence_penalty"]?.doubleValue ?? 0
+            let logits = try (entry["logits"] ?? .null).asArray(at: "logits").map { Float(try $0.asDouble(at: "logits")) }
+            let expected = try (entry["probabilities"] ?? .null).asArray(at: "p").map { try $0.asDouble(at: "p") }
+            let sampler = Sampler(sampling, prompt: try (entry["tokens"] ?? .null).integers("tokens"))
+            let found = logits.withUnsafeBufferPointer { sampler.distribution($0) }
+            for (token, pair) in zip(found, expected).enumerated() { #expect(abs(pair.0 - pair.1) < 1e-6, "\(options), token \(token)") }
+        }
+    }
+
+    /// Temperature 0 knows the repetition penalty, and no other.
+    @Test func penaltiesWhileGreedy() throws {
+        let logits: [Float] = [1, 2, 1.9, -1]
+        func greedy(_ sampling: Sampling, _ prompt: [Int]) throws -> [Int] {
+            var sampler = Sampler(sampling, prompt: prompt)
+            return try logits.withUnsafeBufferPointer { logits in try (0..<4).map { _ in try sampler.next(logits) } }
+        }
+        #expect(try greedy(Sampling(temperature: 0, repetitionPenalty: 1.5), []) == [1, 2, 1, 1])
+        #expect(try greedy(Sampling(temperature: 0, repetitionPenalty: 3), [1, 1, 2]) == [0, 1, 1, 1])
+        #expect(try greedy(Sampling(temperature: 0, frequencyPenalty: 9), [1]) == [1, 1, 1, 1])
+        // Sampled, a penalty large enough takes every token once.
+        var sampler = Sampler(Sampling(temperature: 1, presencePenalty: 1000))
+        let drawn = try logits.withUnsafeBufferPointer { logits in try (0..<4).map { _ in try sampler.next(logits) } }
+        #expect(Set(drawn) == [0, 1, 2, 3])
+    }
+
     @Test func seedsReproduce() throws {
         let sampling = Sampling(seed: 11)
         #expect(try draws(sampling, logits) == draws(sampling, logits))
@@ -65,7 +103,8 @@ import TransformerLens
     }
 
     @Test(arguments: [Sampling(temperature: -1), Sampling(temperature: .nan), Sampling(temperature: .infinity), Sampling(topK: 0), Sampling(topK: -3),
-                      Sampling(topP: 0), Sampling(topP: 1.5), Sampling(topP: .nan), Sampling(topP: -0.1)])
+                      Sampling(topP: 0), Sampling(topP: 1.5), Sampling(topP: .nan), Sampling(topP: -0.1), Sampling(minP: -1), Sampling(minP: 1.1), Sampling(repetitionPenalty: 0),
+                      Sampling(repetitionPenalty: .infinity), Sampling(frequencyPenalty: -1), Sampling(presencePenalty: .nan)])
     func outOfRange(_ sampling: Sampling) throws {
         expectError(.usage, "out of range") { try LawModels.named("gpt2-tiny").generate([[1]], .init(sampling: sampling)) }
     }

@@ -2,19 +2,19 @@
 //
 // The split decides only who computes an element, never how. Panels go in groups that fit the level-2 cache; inside a
 // group each chunk of rows passes over all its panels before the next chunk comes, so both are found in cache.
+#include "lens_formats.h"
 #include "lens_isa.h"
 #include "lens_parallel.h"
 
 /// Weights a thread keeps in its level-2 cache, with room beside them for a chunk of x.
 #define GROUP_BYTES (512 * 1024)
 
-void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin,
-                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, const float *packed, float *out,
-                 int64_t ld_out, const lens_epilogue *epilogue) {
+void lens_linear(const lens_isa *isa, int64_t m, const lens_matrix *w, int64_t k_begin, int64_t k_end, int64_t n_begin,
+                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, float *out, int64_t ld_out,
+                 const lens_epilogue *epilogue) {
   if (m <= 0 || n_begin >= n_end) return;
-  lens_linear_call call = {.m = m, .k = k, .n = n, .k_begin = k_begin, .k_end = k_end, .n_begin = n_begin,
-                           .n_end = n_end, .block = block, .x = x, .ld_x = ld_x, .packed = packed, .out = out,
-                           .ld_out = ld_out};
+  lens_linear_call call = {.m = m, .k_begin = k_begin, .k_end = k_end, .n_begin = n_begin, .n_end = n_end,
+                           .block = block, .w = *w, .x = x, .ld_x = ld_x, .out = out, .ld_out = ld_out};
   if (epilogue) call.epilogue = *epilogue;
 
   const int64_t first_panel = n_begin / LENS_PANEL, panels = lens_ceil_div(n_end, LENS_PANEL) - first_panel;
@@ -25,7 +25,7 @@ void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k
   // Chunks are whole tiles, nearly equal, and enough of them that each thread has a task or two.
   const int64_t least = lens_ceil_div(m, LENS_ROW_CHUNK / isa->tile_rows * isa->tile_rows);
   const int64_t chunks = lens_min(tiles, lens_max(least, lens_ceil_div(threads > 1 ? 2 * threads : 1, panels)));
-  const int64_t panel_bytes = LENS_PANEL * (int64_t)sizeof(float) * lens_max(1, k_end - k_begin);
+  const int64_t panel_bytes = lens_max(1, lens_panel_bytes(w->format, k_end - k_begin));
   const int64_t group = lens_max(1, lens_min(panels, GROUP_BYTES / panel_bytes));
   LENS_PARALLEL_FOR(threads)
   for (int64_t task = 0; task < panels * chunks; task++) {

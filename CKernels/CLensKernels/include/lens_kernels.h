@@ -56,20 +56,58 @@ void lens_set_threads(int32_t n);
 int32_t lens_get_threads(void);
 
 // -------------------------------------------------------------------------------------------------- packed weight matrices
-// A matrix W[k, n] is kept as ceil(n / LENS_PANEL) panels; panel p holds columns [64p, 64p+64) as [k][LENS_PANEL],
-// columns past n zero. Packed once, at load.
+// A matrix W[k, n] is kept as ceil(n / LENS_PANEL) panels; panel p holds columns [64p, 64p+64), columns past n zero.
+// Packed once, at load, in one of these formats. What an element is, is a float32 value, the one ggml's own
+// dequantisation gives to the bit; every reader (products of any shape, gathering, unpacking) uses that value.
 
+/// How weights are kept. The quantised ones are ggml's, in blocks along k.
+typedef enum {
+  LENS_FORMAT_F32 = 0,
+  LENS_FORMAT_BF16,
+  LENS_FORMAT_F16,
+  LENS_FORMAT_Q8_0, // blocks of 32: d · q, q of 8 bits
+  LENS_FORMAT_Q4_0, // d · (q - 8)
+  LENS_FORMAT_Q4_1, // d · q + m
+  LENS_FORMAT_Q5_0, // d · (q - 16)
+  LENS_FORMAT_Q5_1, // d · q + m
+  LENS_FORMAT_Q2_K, // blocks of 256, each 16 or 32 of them with a scale of their own
+  LENS_FORMAT_Q3_K,
+  LENS_FORMAT_Q4_K,
+  LENS_FORMAT_Q5_K,
+  LENS_FORMAT_Q6_K,
+  LENS_FORMAT_COUNT,
+} lens_format;
+
+/// Types of elements that are packed.
 typedef enum { LENS_F32 = 0, LENS_F16 = 1, LENS_BF16 = 2, LENS_F64 = 3 } lens_dtype;
 
-/// Floats in a packed [k, n] matrix (0 if k or n is 0).
-int64_t lens_packed_count(int64_t k, int64_t n);
-/// Writes the block W[k_begin..<k_begin+k_count, n_begin..<n_begin+n_count] into `packed` (a [k, n] matrix).
+/// A packed [k, n] matrix. k is a multiple of the format's block.
+typedef struct {
+  lens_format format;
+  int64_t k, n;
+  void *data; // lens_packed_bytes() of them
+} lens_matrix;
+
+/// Rows in a block (1, 32 or 256), and the bytes that one column of a block takes.
+int64_t lens_format_rows(lens_format format);
+int64_t lens_format_bytes(lens_format format);
+/// Bytes of a packed [k, n] matrix (0 if k or n is 0).
+int64_t lens_packed_bytes(lens_format format, int64_t k, int64_t n);
+/// Writes the block W[k_begin..<k_begin+k_count, n_begin..<n_begin+n_count] into `w`.
 /// Element (i, j) of the block is at src + (i * k_stride + j * n_stride) elements of `dtype`, at any alignment, negative
 /// strides allowed. If the block reaches column n, the padding columns of its rows are zeroed.
-void lens_pack(float *packed, int64_t k, int64_t n, int64_t k_begin, int64_t k_count, int64_t n_begin, int64_t n_count,
-               const void *src, lens_dtype dtype, int64_t k_stride, int64_t n_stride);
-/// The reverse: block element (i, j) goes to dst[i * k_stride + j * n_stride].
-void lens_unpack(const float *packed, int64_t k, int64_t n, int64_t k_begin, int64_t k_count, int64_t n_begin,
+/// The format is F32, BF16 or F16 (rounded to nearest even; elements of that very type keep their bits), or Q8_0 or Q4_0,
+/// quantised as ggml's reference does; for those k_begin and k_count are multiples of 32, and a block with a NaN or an
+/// infinity becomes NaN.
+void lens_pack(const lens_matrix *w, int64_t k_begin, int64_t k_count, int64_t n_begin, int64_t n_count, const void *src,
+               lens_dtype dtype, int64_t k_stride, int64_t n_stride);
+/// Whole columns n_begin..<n_begin+n_count of a quantised `w` from ggml's own blocks: column j's are at
+/// src + j * (k / lens_format_rows) * lens_format_bytes, one after another.
+void lens_pack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, const void *src);
+/// The reverse of lens_pack_blocks, bit for bit.
+void lens_unpack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, void *dst);
+/// The values: block element (i, j) goes to dst[i * k_stride + j * n_stride].
+void lens_unpack(const lens_isa *isa, const lens_matrix *w, int64_t k_begin, int64_t k_count, int64_t n_begin,
                  int64_t n_count, float *dst, int64_t k_stride, int64_t n_stride);
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
@@ -107,13 +145,13 @@ typedef struct {
 } lens_epilogue;
 
 /// out[i, j] = epilogue(Σ_k x[i, k - k_begin] · W[k, j]) for i in 0..<m, k in k_begin..<k_end, j in n_begin..<n_end.
-/// x: [m, k_end - k_begin] with row stride ld_x. Packed W: [k, n]. Column j is written to out[i * ld_out + j]: out points
+/// x: [m, k_end - k_begin] with row stride ld_x. W: [k, n]. Column j is written to out[i * ld_out + j]: out points
 /// at absolute column 0. `block`: chain length (LENS_K_BLOCK for ordinary layers; d_head for W_O, so that heads sum one
 /// by one). Edge cases: m == 0 or an empty column range writes nothing; an empty k range gives act(bias) and so on
 /// from a sum of zero. NaN and infinity propagate as in the plain chain.
-void lens_linear(const lens_isa *isa, int64_t m, int64_t k, int64_t n, int64_t k_begin, int64_t k_end, int64_t n_begin,
-                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, const float *packed, float *out,
-                 int64_t ld_out, const lens_epilogue *epilogue);
+void lens_linear(const lens_isa *isa, int64_t m, const lens_matrix *w, int64_t k_begin, int64_t k_end, int64_t n_begin,
+                 int64_t n_end, int64_t block, const float *x, int64_t ld_x, float *out, int64_t ld_out,
+                 const lens_epilogue *epilogue);
 
 // -------------------------------------------------------------------------------------------------------- row kernels
 
@@ -176,7 +214,7 @@ void lens_rotary(const lens_isa *isa, int64_t rows, int64_t heads, int64_t d_hea
 /// out[i, :] = table[ids[i], :], table: [vocab, width]. ids checked by the caller.
 void lens_gather_rows(int64_t count, int64_t width, const float *table, const int32_t *ids, float *out);
 /// out[i, :] = W[:, ids[i]] of a packed [k, n] matrix (tied embeddings live in the packed W_U).
-void lens_gather_columns(int64_t count, int64_t k, int64_t n, const float *packed, const int32_t *ids, float *out);
+void lens_gather_columns(const lens_isa *isa, const lens_matrix *w, int64_t count, const int32_t *ids, float *out);
 
 // ---------------------------------------------------------------------------------------------------------- attention
 // Keys and values live in pages of LENS_PAGE slots. Batch row b's key position j is slot j + shift_b, where

@@ -9,7 +9,8 @@
 
 #include "lens_kernels.h"
 
-/// Rows of a product that share one pass over a panel. Bounds the stack scratch of a linear task (24 KiB).
+/// Rows of a product that share one pass over a panel. Bounds the stack scratch of a linear task (24 KiB of
+/// totals; for weights that are not float32 as much again for chains, and 64 KiB of weights).
 #define LENS_ROW_CHUNK 96
 /// No instruction set has taller register tiles; sizes the small arrays of drivers.
 #define LENS_TILE_ROWS_MAX 6
@@ -23,10 +24,10 @@ typedef enum {
 
 /// One call of lens_linear, as its tasks see it.
 typedef struct {
-  int64_t m, k, n, k_begin, k_end, n_begin, n_end, block;
+  int64_t m, k_begin, k_end, n_begin, n_end, block;
+  lens_matrix w;
   const float *x;
   int64_t ld_x;
-  const float *packed;
   float *out;
   int64_t ld_out;
   lens_epilogue epilogue;
@@ -48,6 +49,10 @@ struct lens_isa {
   /// element over `count`. rows in 1...tile_rows. Writes whole vectors; count 0 is a chain of zero.
   void (*product)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                   float *out, int64_t ld_out, lens_chain chain);
+  /// Rows k_begin ..< k_end of a panel, as float32: its columns offset ..< offset + 16 * vecs (offset a multiple of 16) to
+  /// dst[k_end - k_begin][16 * vecs] (row stride ld).
+  void (*expand)(lens_format format, const void *panel, int64_t k_begin, int64_t k_end, int64_t offset, int64_t vecs,
+                 float *dst, int64_t ld);
   /// Rows row ..< row + rows (at most LENS_ROW_CHUNK) of one panel, epilogue included.
   void (*linear_panel)(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel);
 

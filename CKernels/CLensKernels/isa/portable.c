@@ -3,8 +3,10 @@
 #include "lens_isa.h"
 
 #define LENS_HAS_FMA 0
+#define LENS_HAS_HALF 0
 #define LENS_TILE_ROWS 2
 #define LENS_TILE_VECS(rows) ((rows) == 1 ? 2 : 1) // 8 of 16 registers hold chains
+#define LENS_WEIGHT_VECS 1
 
 #include "all_rows.h"
 

@@ -11,6 +11,8 @@
 
 #include "product_rows.h"
 
+#include "weight_rows.h"
+
 #include "linear_rows.h"
 #include "norm_rows.h"
 #include "rotary_rows.h"
@@ -19,8 +21,8 @@
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
     .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
-    .linear_panel = linear_panel, .activation = activation_row, .xielu = xielu_row, .gated = gated_row,             \
-    .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row, .add = add_row,                             \
+    .expand = expand, .linear_panel = linear_panel, .activation = activation_row, .xielu = xielu_row,                \
+    .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row, .add = add_row,          \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \

@@ -24,6 +24,58 @@ LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t ro
   store_row(call->out + at, value, left);
 }
 
+/// Totals of float32 panels: each element of a block one chain in registers.
+LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int64_t rows, const float *panel, int64_t offset,
+                               int64_t vecs, float *totals) {
+  const int64_t count = call->k_end - call->k_begin;
+  const float *w = panel + call->k_begin * LENS_PANEL + offset;
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS; // of nearly equal height: 7 rows are 3 + 4
+  for (int64_t k = 0; k < count; k += call->block) {
+    const int64_t length = count - k < call->block ? count - k : call->block;
+    for (int64_t tile = 0; tile < tiles; tile++) {
+      const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
+      product(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
+              totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD);
+    }
+  }
+}
+
+/// Chains of one block to `out`, for panels of any format. A single row takes weights in registers; several rows share
+/// float32 copies: of a few rows of W, in the first cache, for one tile, of many for more. Cutting a chain changes no bit.
+LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
+                              int64_t end, int64_t offset, int64_t vecs, float *out) {
+  if (rows == 1) return chain(call->w.format, panel, begin, end, offset, vecs, x, out + offset);
+  _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
+  const int64_t step = rows <= LENS_TILE_ROWS ? 32 : LENS_K_BLOCK;
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS;
+  for (int64_t k = begin; k < end; k += step) {
+    const int64_t length = end - k < step ? end - k : step;
+    expand(call->w.format, panel, k, k + length, offset, vecs, weights, LENS_PANEL);
+    for (int64_t tile = 0; tile < tiles; tile++) {
+      const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
+      product(height, vecs, x + r * call->ld_x + k - begin, call->ld_x, length, weights, LENS_PANEL,
+              out + r * LENS_PANEL + offset, LENS_PANEL, k == begin ? LENS_CHAIN_START : LENS_CHAIN_CONTINUE);
+    }
+  }
+}
+
+/// Totals of panels that are not float32: the blocks' chains, added in the same order.
+static __attribute__((noinline)) void expanded_totals(const lens_linear_call *call, const float *x, int64_t rows,
+                                                      const char *panel, int64_t offset, int64_t vecs, float *totals) {
+  _Alignas(64) float chains[LENS_ROW_CHUNK * LENS_PANEL];
+  for (int64_t k = call->k_begin; k < call->k_end; k += call->block) {
+    const int64_t end = call->k_end - k < call->block ? call->k_end : k + call->block;
+    const bool isFirst = k == call->k_begin;
+    block_chains(call, x + k - call->k_begin, rows, panel, k, end, offset, vecs, isFirst ? totals : chains);
+    if (isFirst) continue;
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t c = offset; c < offset + vecs * LENS_LANES; c += LENS_LANES) {
+        const int64_t at = r * LENS_PANEL + c;
+        store(totals + at, load(totals + at) + load(chains + at));
+      }
+  }
+}
+
 static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
   _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
   const int64_t column = panel * LENS_PANEL;
@@ -32,19 +84,14 @@ static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows
   const int64_t offset = begin / LENS_LANES * LENS_LANES; // whole vectors; the lanes outside are never stored
   const int64_t vecs = (end - offset + LENS_LANES - 1) / LENS_LANES;
 
-  const int64_t count = call->k_end - call->k_begin;
-  const float *w = call->packed + panel * call->k * LENS_PANEL + call->k_begin * LENS_PANEL + offset;
+  const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
   const float *x = call->x + row * call->ld_x;
-  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS; // of nearly equal height: 7 rows are 3 + 4
-
-  if (count <= 0) memset(totals, 0, sizeof totals);
-  for (int64_t k = 0; k < count; k += call->block) {
-    const int64_t length = count - k < call->block ? count - k : call->block;
-    for (int64_t tile = 0; tile < tiles; tile++) {
-      const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
-      product(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
-              totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD);
-    }
+  if (call->k_end <= call->k_begin) {
+    memset(totals, 0, sizeof totals);
+  } else if (call->w.format == LENS_FORMAT_F32) {
+    linear_totals(call, x, rows, (const float *)w, offset, vecs, totals);
+  } else {
+    expanded_totals(call, x, rows, w, offset, vecs, totals);
   }
 
   for (int64_t r = 0; r < rows; r++)

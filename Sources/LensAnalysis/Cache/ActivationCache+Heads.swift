@@ -60,19 +60,31 @@ extension ActivationCache {
     }
 }
 
-/// Attention or MLP, and the norm that may come after it.
-enum Sublayer: String {
-    case attention = "ln1_post", mlp = "ln2_post"
+/// Attention or MLP.
+enum Sublayer { case attention, mlp }
+
+extension ModelConfig {
+    /// The norms between a sublayer's product and the residual stream, in order, and their names in the block.
+    func writingNorms(_ sublayer: Sublayer) -> [(norm: Norm, name: String)] {
+        let name = sublayer == .attention ? "ln1" : "ln2"
+        let own = normPlacement == .onOutput ? norm.map { ($0, name) } : nil
+        return [own, outputNorm.map { ($0, name + "_post") }].compactMap(\.self)
+    }
 }
 
 extension ActivationCache {
-    /// What parts of a sublayer's output, `[n, *batch, pos, d_model]`, add to the residual stream: themselves, or, where a norm
-    /// comes between, what they are at its cached scale (without its bias).
-    func throughOutputNorm(_ parts: Tensor, _ sublayer: Sublayer, _ layer: Int, _ model: Transformer, posSlice: AxisSlice) throws -> Tensor {
-        guard let norm = model.config.outputNorm else { return parts }
-        let scale = try posSlice.apply(self["scale", layer, sublayer.rawValue], axis: -2)
-        let scaled = try (norm.kind == .layer ? parts.centered() : parts) / scale
-        return try model.normWeight("blocks.\(layer).\(sublayer.rawValue).w", norm).map { try scaled * $0 } ?? scaled
+    /// What parts of a sublayer's output, `[n, *batch, pos, d_model]`, add to the residual stream: themselves, or, where norms or
+    /// a factor come between, what they are at the cached scales.
+    /// - Parameter addingBiases: the norms' biases too, which are no part's.
+    func throughOutputNorm(_ parts: Tensor, _ sublayer: Sublayer, _ layer: Int, _ model: Transformer, posSlice: AxisSlice,
+                           addingBiases: Bool = false) throws -> Tensor {
+        var parts = parts
+        for (norm, name) in model.config.writingNorms(sublayer) {
+            parts = try (norm.kind == .layer ? parts.centered() : parts) / posSlice.apply(self["scale", layer, name], axis: -2)
+            if let weight = try model.normWeight("blocks.\(layer).\(name).w", norm) { parts = try parts * weight }
+            if addingBiases, let bias = try model.normWeight("blocks.\(layer).\(name).b", norm) { parts = try parts + bias }
+        }
+        return model.config.residualScale == 1 ? parts : try parts.scaled(by: Float(model.config.residualScale))
     }
 
     /// What the biases of sublayers (and of norms after them) added to the residual stream: `[*batch, pos, d_model]`.
@@ -80,9 +92,7 @@ extension ActivationCache {
         var total = Tensor(zeros: shape)
         func add(_ name: String, _ sublayer: Sublayer, _ layer: Int) throws {
             let bias = try model.parameters[name].broadcast(to: [1] + shape)
-            total = try total + throughOutputNorm(bias, sublayer, layer, model, posSlice: posSlice).at(0)
-            guard let norm = model.config.outputNorm, let shift = try model.normWeight("blocks.\(layer).\(sublayer.rawValue).b", norm) else { return }
-            total = try total + shift
+            total = try total + throughOutputNorm(bias, sublayer, layer, model, posSlice: posSlice, addingBiases: true).at(0)
         }
         for layer in attention { try add("blocks.\(layer).attn.b_O", .attention, layer) }
         if model.config.mlp != nil { for layer in mlps { try add("blocks.\(layer).mlp.b_out", .mlp, layer) } }

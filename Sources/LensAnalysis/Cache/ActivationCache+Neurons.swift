@@ -30,14 +30,15 @@ extension ActivationCache {
                                reader: Reader?) throws -> Tensor {
         var acts = try posSlice.apply(self["post", layer], axis: -2)
         var weights = try neuronSlice.apply(model.parameters["blocks.\(layer).mlp.W_out"], axis: 0)
-        if let norm = model.config.outputNorm {
-            acts = try acts / posSlice.apply(self["scale", layer, Sublayer.mlp.rawValue], axis: -2)
+        for (norm, name) in model.config.writingNorms(.mlp) {
+            acts = try acts / posSlice.apply(self["scale", layer, name], axis: -2)
             if norm.kind == .layer { weights = try weights.centered() }
-            if let factors = try model.normWeight("blocks.\(layer).ln2_post.w", norm) { weights = try weights * factors }
+            if let factors = try model.normWeight("blocks.\(layer).\(name).w", norm) { weights = try weights * factors }
         }
+        if model.config.residualScale != 1 { weights = try weights.scaled(by: Float(model.config.residualScale)) }
         if let reader {
             let isFinal = reader.layer == model.config.nLayers
-            if let norm = isFinal ? model.config.finalNorm : model.config.norm {
+            if let norm = isFinal ? model.config.finalNorm : model.config.inputNorm {
                 let name = isFinal ? "ln_final.hook_scale" : "blocks.\(reader.layer).ln\(reader.mlpInput ? 2 : 1).hook_scale"
                 acts = try acts / posSlice.apply(self[name], axis: -2)
                 if norm.kind == .layer { weights = try weights.centered() }

@@ -98,7 +98,7 @@ extension ActivationCache {
                                recomputeLn: Bool = false) throws -> Tensor {
         let model = model.model, layer = try inputLayer(layer, of: model, mlpInput: mlpInput), isFinal = layer == model.config.nLayers
         let sliced = hasBatchDim ? try batchSlice.apply(stack, axis: 1) : stack
-        guard let norm = isFinal ? model.config.finalNorm : model.config.norm else { return sliced }
+        guard let norm = isFinal ? model.config.finalNorm : model.config.inputNorm else { return sliced }
         if recomputeLn, isFinal {
             return try LensTensor.norm(norm.kind, sliced, eps: Float(norm.eps), weight: model.normWeight("ln_final.w", norm),
                                        bias: model.normWeight("ln_final.b", norm)).out ?? sliced

@@ -52,7 +52,7 @@ public struct SVDInterpreter: Sendable {
         case .wOut: return try whole(model.W_out[layer])
         case .wIn:
             var weights = try model.W_in[layer]
-            if let norm = model.config.norm, norm.hasWeights {
+            if let norm = model.config.inputNorm, norm.hasWeights {
                 let scale = try model.weightStack("ln2.w")[layer]
                 weights = try weights * scale.reshaped([scale.count, 1])
             }

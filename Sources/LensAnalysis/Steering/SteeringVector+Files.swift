@@ -22,8 +22,9 @@ extension SteeringVector {
                 throw LensError(.usage, "a GGUF control vector has no place for layer 0", at: path, expected: "layers from 1",
                                 found: "\(layers)", advice: "leave layer 0 out, or save as .safetensors")
             }
-            try GGUFWriter.write([("general.architecture", .string("controlvector")), ("controlvector.model_hint", .string(modelHint)),
-                                  ("controlvector.layer_count", .int(Int64(directions.count)))], contents, to: path)
+            try GGUFWriter.write(contents.map { try GGUFContent($0) },
+                                 metadata: [("general.architecture", .string("controlvector")), ("controlvector.model_hint", .string(modelHint)),
+                                            ("controlvector.layer_count", .int(Int64(directions.count)))], to: path)
         } else {
             throw LensError(.usage, "steering vector file of an unknown kind", at: path, expected: "a name ending in .safetensors or .gguf")
         }

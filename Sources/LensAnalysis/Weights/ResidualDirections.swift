@@ -5,7 +5,7 @@ import LensModel
 import LensTensor
 
 extension Transformer {
-    /// The direction of each token's logit: its column of W_U (TransformerLens' `tokens_to_residual_directions`). The norm
+    /// The direction of each token's logit: its column of W_U, times what W_U's input is multiplied by (TransformerLens' `tokens_to_residual_directions`). The norm
     /// before W_U is not in it, unless folded.
     /// - Returns: the tokens' shape and `d_model`; of one token, `[d_model]`.
     /// - Throws: `LensError(.usage)` for a token that is no output of the model.
@@ -13,7 +13,8 @@ extension Transformer {
         for token in tokens.array where !(0..<config.dVocabOut).contains(token) {
             throw LensError(.usage, "not an output of this model", expected: "0..<\(config.dVocabOut)", found: "\(token)")
         }
-        let rows = try parameters.unembeddingColumns(tokens.array)
+        var rows = try parameters.unembeddingColumns(tokens.array)
+        if config.unembedScale != 1 { rows = try rows.scaled(by: Float(config.unembedScale)) }
         return try rows.reshaped((tokens.count == 1 ? [] : tokens.shape) + [config.dModel])
     }
 
@@ -30,14 +31,14 @@ extension Transformer {
         guard (0...config.nLayers).contains(layer), !mlpInput || layer < config.nLayers else {
             throw LensError(.usage, "no such layer", expected: mlpInput ? "0..<\(config.nLayers)" : "0...\(config.nLayers)", found: "\(layer)")
         }
-        guard config.outputNorm == nil else {
+        guard config.writingNorms(.attention).isEmpty else {
             throw LensError(.usage, "what the biases add depends on the position: a norm comes after them",
                             advice: "the bias of getFullResidDecomposition is at the norms' cached scales")
         }
         var total = Tensor(zeros: [config.dModel])
         for l in 0..<layer + (mlpInput && !config.parallelAttnMLP ? 1 : 0) { total = try total + parameters["blocks.\(l).attn.b_O"] }
         if includeMlpBiases, config.mlp != nil { for l in 0..<layer { total = try total + parameters["blocks.\(l).mlp.b_out"] } }
-        return total
+        return config.residualScale == 1 ? total : try total.scaled(by: Float(config.residualScale))
     }
 
     /// `L0H0`, `L0H1`, … (TransformerLens' `all_head_labels`).

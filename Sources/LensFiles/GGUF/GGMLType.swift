@@ -9,9 +9,10 @@ public enum GGMLType: UInt32, Sendable, Hashable, CaseIterable, CustomStringConv
     case i8 = 24, i16 = 25, i32 = 26, i64 = 27, f64 = 28, iq1_M = 29, bf16 = 30
     case tq1_0 = 34, tq2_0 = 35, mxfp4 = 39, nvfp4 = 40, q1_0 = 41
 
-    public var description: String { "\(self.rawName)".uppercased() }
+    public var description: String { name.uppercased() }
 
-    private var rawName: String {
+    /// ggml's name: `q8_0`, `q4_K`.
+    public var name: String {
         switch self {
         case .f32: "f32"; case .f16: "f16"; case .bf16: "bf16"; case .f64: "f64"
         case .i8: "i8"; case .i16: "i16"; case .i32: "i32"; case .i64: "i64"

@@ -238,7 +238,7 @@ public struct ModelConfig: Sendable, Hashable {
     public var hookPoints: [HookPoint] { HookPoint.all(nLayers: nLayers, experts: mlp?.experts?.count ?? 0, traits: traits(in:)) }
 
     /// The norm of what attention and MLP read.
-    var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
+    package var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
 
     /// Whether something comes between the product that attention or the MLP ends with and the residual stream.
     var changesWhatIsWritten: Bool { outputNorm != nil || (norm != nil && normPlacement == .onOutput) || residualScale != 1 }

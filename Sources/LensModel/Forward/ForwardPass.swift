@@ -148,7 +148,6 @@ final class ForwardPass {
     }
 
     private func addingPositions(_ embeddings: Tensor) throws -> Tensor {
-        let shape = [batch, pos, config.dModel]
         var embedded = embeddings
         try fire(.embed, nil, &embedded)
         guard var positions = try positionEmbeddings() else { return embedded }

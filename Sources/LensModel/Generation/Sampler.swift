@@ -42,18 +42,31 @@ struct Sampler {
     }
 
     private mutating func choose(_ logits: UnsafeBufferPointer<Float>) -> Int {
-        // Sparse: only tokens that have come are penalised.
-        let penalised = sampling.repetitionPenalty == 1 ? [:] : counts.reduce(into: [Int: Float]()) { changed, entry in
-            guard logits.indices.contains(entry.key) else { return }
-            let logit = logits[entry.key], penalty = Float(sampling.repetitionPenalty)
-            changed[entry.key] = logit > 0 ? logit / penalty : logit * penalty
-        }
-        func logit(_ token: Int) -> Float { penalised.isEmpty ? logits[token] : penalised[token] ?? logits[token] }
+        let logit = penalised(logits)
         var best = 0
         for token in logits.indices where logit(token) > logit(best) { best = token }
         if sampling.temperature == 0 || logit(best) == .infinity { return best }
-        let candidates = candidates(logits.count) { Double(logit($0)) }
-        return draw(candidates)
+        return draw(candidates(logits.count) { Double(logit($0)) })
+    }
+
+    /// Logits after the repetition penalty. Sparse: only tokens that have come are penalised.
+    private func penalised(_ logits: UnsafeBufferPointer<Float>) -> (Int) -> Float {
+        guard sampling.repetitionPenalty != 1 else { return { logits[$0] } }
+        let penalty = Float(sampling.repetitionPenalty)
+        let changed = counts.reduce(into: [Int: Float]()) { changed, entry in
+            guard logits.indices.contains(entry.key) else { return }
+            let logit = logits[entry.key]
+            changed[entry.key] = logit > 0 ? logit / penalty : logit * penalty
+        }
+        return { changed[$0] ?? logits[$0] }
+    }
+
+    /// How likely each token is to be drawn next; for tests.
+    func distribution(_ logits: UnsafeBufferPointer<Float>) -> [Double] {
+        let logit = penalised(logits), left = candidates(logits.count) { Double(logit($0)) }
+        var result = [Double](repeating: 0, count: logits.count)
+        for candidate in left { result[candidate.id] = candidate.weight / left.reduce(0) { $0 + $1.weight } }
+        return result
     }
 
     /// What is left to choose from after temperature, penalties and cuts, with weights that need not sum to 1; in order of

@@ -8,13 +8,15 @@ import LensTensor
 public enum Parameter: Sendable {
     case tensor(Tensor)
     case matrix(PackedMatrix)
+    /// A table of embeddings in another format than float32: the packed matrix of its transpose.
+    case table(PackedMatrix)
 }
 
 /// All parameters of a model, by TransformerLens' names.
 public struct Parameters: Sendable {
     let specs: [String: ParameterSpec]
     private let order: [String]
-    private var values: [String: Parameter]
+    var values: [String: Parameter]
     private let config: ModelConfig
 
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
@@ -36,14 +38,15 @@ public struct Parameters: Sendable {
     }
 
     /// From tensors in TransformerLens' shapes.
-    public init(tensors: [String: Tensor], for config: ModelConfig) throws {
+    /// - Parameter format: how they are kept, where that is possible: `q8_0` needs rows of whole blocks, for one.
+    public init(tensors: [String: Tensor], for config: ModelConfig, keeping format: WeightFormat = .float32) throws {
         try config.validate()
         let list = config.parameterSpecs
         let specs = Dictionary(uniqueKeysWithValues: list.map { ($0.name, $0) })
         var values: [String: Parameter] = [:]
         for (name, tensor) in tensors {
             guard let spec = specs[name] else { throw Self.unknown(name, list.map(\.name)) }
-            values[name] = try Self.kept(tensor, spec)
+            values[name] = try Self.kept(tensor, spec, format)
         }
         try self.init(values, for: config)
     }
@@ -58,12 +61,7 @@ public struct Parameters: Sendable {
 
     /// Bytes held.
     public var byteCount: Int {
-        values.values.reduce(0) { total, value in
-            switch value {
-            case .tensor(let tensor): return total + 4 * tensor.count
-            case .matrix(let matrix): return total + 4 * matrix.rows * ((matrix.columns + 63) / 64 * 64)
-            }
-        }
+        values.values.reduce(0) { $0 + $1.byteCount }
     }
 
     /// A parameter in TransformerLens' shape, unpacked; absent biases as zeros. For grouped heads `W_K` is the expanded
@@ -80,7 +78,7 @@ public struct Parameters: Sendable {
         }
     }
 
-    /// The parameters with one replaced, in TransformerLens' shape. Everything else is shared, not copied.
+    /// The parameters with one replaced, in TransformerLens' shape, and kept as float32. Everything else is shared, not copied.
     public func replacing(_ name: String, with tensor: Tensor) throws -> Parameters {
         guard let spec = specs[name] else { throw Self.unknown(name, order) }
         var copy = self
@@ -133,6 +131,15 @@ public struct Parameters: Sendable {
         return nil
     }
 
+    /// A table that rows are looked up in; nil for one that is not there.
+    func table(_ name: String) -> EmbeddingTable? {
+        switch values[name] {
+        case .tensor(let tensor)?: return .plain(tensor)
+        case .table(let matrix)?: return .packed(matrix)
+        default: return nil
+        }
+    }
+
     /// A packed matrix.
     func matrix(_ name: String) throws -> PackedMatrix {
         if case .matrix(let matrix)? = values[name] { return matrix }
@@ -148,6 +155,7 @@ public struct Parameters: Sendable {
             let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
             return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)
+        case .table(let matrix)?: return try matrix.unpacked().permuted(1, 0).contiguous()
         case .matrix(let matrix)?:
             let plain = try matrix.unpacked()
             if spec.kind == .linear { return try plain.permuted(1, 0).contiguous() }
@@ -164,15 +172,16 @@ public struct Parameters: Sendable {
             .reshaped([config.nHeads] + rest)
     }
 
-    /// A tensor in TransformerLens' shape as it is kept.
-    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec) throws -> Parameter {
+    /// A tensor in TransformerLens' shape as it is kept where `format` is asked for.
+    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
         guard tensor.shape == spec.shape else {
             throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\(tensor.shape)")
         }
-        guard let (rows, columns) = spec.matrixShape else { return .tensor(try tensor.contiguous()) }
-        if spec.kind == .linear { return .matrix(try PackedMatrix(tensor.permuted(1, 0))) }
+        let format = spec.format(format)
+        guard let (rows, columns) = spec.matrixShape else { return try Parameter.tensor(tensor.contiguous()).keeping(format) }
+        if spec.kind == .linear { return .matrix(try PackedMatrix(tensor.permuted(1, 0), format: format)) }
         let plain = spec.kind == .headsOut ? try tensor.permuted(1, 0, 2) : tensor
-        return .matrix(try PackedMatrix(plain.reshaped([rows, columns])))
+        return .matrix(try PackedMatrix(plain.reshaped([rows, columns]), format: format))
     }
 
     private static func check(_ value: Parameter, _ spec: ParameterSpec) throws {
@@ -185,6 +194,10 @@ public struct Parameters: Sendable {
             guard (matrix.rows, matrix.columns) == (rows, columns) else {
                 throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "[\(rows), \(columns)]",
                                 found: "[\(matrix.rows), \(matrix.columns)]")
+            }
+        case (.table(let matrix), nil):
+            guard [matrix.columns, matrix.rows] == spec.shape else {
+                throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\([matrix.columns, matrix.rows])")
             }
         default: throw LensError(.weights, "parameter kept in the wrong form", at: spec.name)
         }

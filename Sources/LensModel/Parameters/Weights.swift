@@ -45,18 +45,18 @@ struct MLPWeights: Sendable {
 /// All weights of a decoder.
 struct Weights: Sendable {
     /// nil when tied: tokens are then gathered from `wU`.
-    let wE: Tensor?
+    let wE: EmbeddingTable?
     let embedNorm: NormWeights
-    let wPos: Tensor?
+    let wPos: EmbeddingTable?
     let blocks: [BlockWeights]
     let lnFinal: NormWeights
     let wU: PackedMatrix
     let bU: Tensor?
 
     init(_ parameters: Parameters, _ config: ModelConfig) throws {
-        wE = parameters.tensor("embed.W_E")
+        wE = parameters.table("embed.W_E")
         embedNorm = NormWeights(parameters, "embed.ln")
-        wPos = parameters.tensor("pos_embed.W_pos")
+        wPos = parameters.table("pos_embed.W_pos")
         blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "blocks.\($0)", $0) }
         lnFinal = NormWeights(parameters, "ln_final")
         wU = try parameters.matrix("unembed.W_U")

@@ -9,7 +9,7 @@ struct CenterWritingWeights: ProcessingStep {
         guard config.norm?.kind == .layer, config.finalNorm?.kind == .layer else {
             return "something other than a layer norm reads the residual stream"
         }
-        return config.outputNorm == nil ? nil : "a norm stands between the weights and the residual stream"
+        return config.outputNorm == nil && config.normPlacement == .onInput ? nil : "a norm stands between the weights and the residual stream"
     }
 
     func prepare(_ weights: WorkingWeights) throws { weights.config.untie() }

@@ -8,7 +8,11 @@
 
 /// Folds norms into what reads them.
 struct FoldLn: ProcessingStep {
-    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+    func obstacle(_ weights: WorkingWeights) throws -> String? {
+        if weights.config.position == .shortformer { return "positions are added after the norms that would be folded" }
+        if weights.config.expertsLackBiases, weights.config.norm?.hasWeights == true { return "the norms have biases, and what reads them in experts has none" }
+        return weights.config.norm != nil && weights.config.normPlacement == .onOutput ? "the norms come after what they would be folded into" : nil
+    }
 
     func prepare(_ weights: WorkingWeights) throws {
         let config = weights.config
@@ -23,16 +27,21 @@ struct FoldLn: ProcessingStep {
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
         for (prefix, readers) in weights.config.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
+        // The norm of the neurons, which W_out reads.
+        guard let inner = weights.config.mlp?.norm, inner.hasWeights else { return }
+        try fold("\(block).mlp.ln", inner, into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
-        try fold("ln_final", norm, into: [StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U")], weights)
+        let unembedding = StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U", inputScale: weights.config.unembedScale)
+        try fold("ln_final", norm, into: [unembedding], weights)
     }
 
     func conclude(_ config: inout ModelConfig) {
         config.norm?.hasWeights = false
         config.finalNorm?.hasWeights = false
+        config.mlp?.norm?.hasWeights = false
     }
 
     /// `(act(g)·h + b_in)·W_out + b_out` is `act(g)·h·W_out + (b_out + b_in·W_out)`.
@@ -48,7 +57,7 @@ struct FoldLn: ProcessingStep {
         let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
         for reader in readers {
             if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
-                try weights.addToBias(bias, weights.read(reader.name).product(of: shift, along: reader.axis))
+                try weights.addToBias(bias, weights.read(reader.name).product(of: shift.map { $0 * reader.inputScale }, along: reader.axis))
             }
             try weights.edit(reader.name) { weight in
                 weight.scale(reader.axis, by: scale)

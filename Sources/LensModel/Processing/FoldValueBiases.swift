@@ -1,9 +1,12 @@
 // fold_value_biases: the rows of an attention pattern sum to one, so z = pattern·(x·W_V) + b_V, and b_V·W_O may as well be
-// part of b_O. Where rows do not sum to one (positions that attend to nothing, which no real token reads) it is not exact.
+// part of b_O. Where rows do not sum to one (positions that attend to nothing, which no real token reads) it is not exact, nor where values are clipped.
 
 /// Folds b_V into b_O.
 struct FoldValueBiases: ProcessingStep {
-    func obstacle(_ weights: WorkingWeights) throws -> String? { nil }
+    func obstacle(_ weights: WorkingWeights) throws -> String? {
+        if weights.config.attention.hasSinks { return "attention's sinks keep the pattern's rows below one" }
+        return weights.config.attention.clip == nil ? nil : "values are clipped with their biases"
+    }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
         let config = weights.config, bias = config.valueName("b", block)

@@ -43,6 +43,8 @@ struct StreamWeight {
     let axis: Int
     /// The bias of the product, where it has one.
     var bias: String?
+    /// What the matrix multiplies is multiplied by this first.
+    var inputScale = 1.0
 }
 
 extension ModelConfig {
@@ -60,6 +62,7 @@ extension ModelConfig {
             StreamWeight(name: valueName("W", block), axis: 1, bias: valueName("b", block)),
         ])]
         guard let mlp else { return readers }
+        if let experts = experts(of: block) { return readers + [("\(block).ln2", expertReaders(block, experts))] }
         var weights = [StreamWeight(name: "\(block).mlp.W_in", axis: 0, bias: "\(block).mlp.b_in")]
         if let gate = mlp.gate {
             weights.append(StreamWeight(name: "\(block).mlp.W_gate", axis: 0, bias: gate == .biasOnEach ? "\(block).mlp.b_gate" : nil))
@@ -71,7 +74,7 @@ extension ModelConfig {
     /// The weights and biases of a block that write to the residual stream.
     func writers(block: String) -> [StreamWeight] {
         [StreamWeight(name: "\(block).attn.W_O", axis: 2), StreamWeight(name: "\(block).attn.b_O", axis: 0)]
-            + (mlp == nil ? [] : [StreamWeight(name: "\(block).mlp.W_out", axis: 1), StreamWeight(name: "\(block).mlp.b_out", axis: 0)])
+            + (experts(of: block).map { expertWriters(block, $0) } ?? (mlp == nil ? [] : [StreamWeight(name: "\(block).mlp.W_out", axis: 1), StreamWeight(name: "\(block).mlp.b_out", axis: 0)]))
     }
 
     /// From here on W_E and W_U are two.

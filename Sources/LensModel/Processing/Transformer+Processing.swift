@@ -2,6 +2,7 @@
 // time.
 
 import LensFiles
+import LensTensor
 
 extension Transformer {
     /// The model with its weights rewritten; this one stays as it is.
@@ -32,6 +33,8 @@ extension Transformer {
         try weights.close()
         for step in steps { step.implementation.conclude(&weights.config) }
         try weights.adoptConfig()
+        // Unpacked weights are larger than what a run's buffers are kept for.
+        BufferPool.shared.empty()
         record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
         return try Transformer(config: weights.config, parameters: weights.finish(), processing: record)
     }
@@ -42,7 +45,9 @@ extension Transformer {
         try WeightProcessing.Step.allCases.filter { step in
             let wish = processing.wish(step)
             guard wish != .never else { return false }
-            guard let reason = try step.implementation.obstacle(weights) else { return true }
+            // What is in blocks would lose again if it was quantised anew.
+            let reason = try weights.wasQuantized ? "its weights are quantised" : step.implementation.obstacle(weights)
+            guard let reason else { return true }
             guard wish != .always else {
                 throw LensError(.usage, "\(step.rawValue) would change what this model computes", at: weights.config.modelName,
                                 found: reason, advice: "leave the step out, or use the default processing, which does")

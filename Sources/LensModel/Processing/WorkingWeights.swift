@@ -10,6 +10,8 @@ final class WorkingWeights {
     var config: ModelConfig
     /// The configuration there was.
     let original: ModelConfig
+    /// Whether any of the weights were in quantised blocks.
+    let wasQuantized: Bool
     /// What has not been touched yet, and what is finished.
     private var parameters: Parameters
     private var open: [String: WorkingTensor] = [:]
@@ -18,6 +20,7 @@ final class WorkingWeights {
     init(_ parameters: consuming Parameters, _ config: ModelConfig) {
         self.config = config
         original = config
+        wasQuantized = parameters.isQuantized
         self.parameters = parameters
     }
 

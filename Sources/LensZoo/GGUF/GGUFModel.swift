@@ -115,9 +115,14 @@ struct GGUFCheckpoint: TensorSource {
 extension WeightRule {
     /// The rule as it is for a GGUF file.
     var inGGUF: WeightRule {
-        var rule = self
-        if case .conv1D = form { rule = WeightRule(parameter: parameter, source: source, form: .linear, outputs: outputs, change: change, otherSource: otherSource) }
+        var rule = linear
         if case .plusOne = change { rule.change = .none }
         return rule
+    }
+
+    /// The rule for a file that has every matrix as `[out, in]`.
+    var linear: WeightRule {
+        guard case .conv1D = form else { return self }
+        return WeightRule(parameter: parameter, source: source, form: .linear, outputs: outputs, change: change, otherSource: otherSource)
     }
 }

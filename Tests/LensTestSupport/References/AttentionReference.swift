@@ -9,6 +9,8 @@ public struct ReferenceAttention: Sendable {
     public var alibi: [Float]?
     /// A score for each head that has no value.
     public var sinks: [Float]?
+    /// Biases are those of keys, counted from the row's first real token, rounded to bfloat16, and scaled.
+    public var roundsALiBi = false
     public var causal = true
     public var window = 0
     /// Position of each batch row's first real token.
@@ -67,11 +69,18 @@ public struct ReferenceAttention: Sendable {
             error += 8 * roundoff * sizeOf(value)
         }
         if let alibi {
-            let bias = Double(alibi[h]) * Double(j - (keys - queries + i))
+            let rounded = Double(Self.bfloat16(Self.bfloat16(alibi[h]) * Float(j - first[b]))) * Double(scale)
+            let bias = roundsALiBi ? rounded : Double(alibi[h]) * Double(j - (keys - queries + i))
             value += bias
             error += 2 * roundoff * (sizeOf(bias) + sizeOf(value))
         }
         return Expected(value, within: error.isFinite ? error + 0x1p-149 : 0)
+    }
+
+    /// Rounded to the nearest bfloat16, ties to even.
+    private static func bfloat16(_ x: Float) -> Float {
+        let bits = x.bitPattern
+        return Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
     }
 
     private static func softmax(_ scores: [Expected], sink: Double?) -> [Expected] {

@@ -117,6 +117,20 @@ def write_metadata(writer, arch, config):
     if rope.get("rope_type") == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
+    if rope.get("rope_type") == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        for key, add in (("beta_fast", writer.add_rope_scaling_yarn_beta_fast), ("beta_slow", writer.add_rope_scaling_yarn_beta_slow)):
+            if rope.get(key):
+                add(rope[key])
+    if rope.get("rope_type") == "longrope":
+        original = config["original_max_position_embeddings"]
+        writer.add_rope_scaling_orig_ctx_len(original)
+        factor = config["max_position_embeddings"] / original
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0)
+        for name in ("long", "short"):
+            writer.add_tensor(f"rope_factors_{name}.weight", numpy.array(rope[f"{name}_factor"], dtype=numpy.float32))
     if arch == "gemma3":
         writer.add_sliding_window_pattern(config["sliding_window_pattern"])
         writer.add_rope_freq_base_swa(config["rope_local_base_freq"])
@@ -217,7 +231,8 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     for name, arch in {"llama-rope-llama3": "llama", "llama-multiquery": "llama", "mistral": "llama", "qwen2-tied": "qwen2", "qwen3": "qwen3", "gemma": "gemma", "gemma2": "gemma2",
-                       "gemma3-old": "gemma3", "phi": "phi2", "phi3-window": "phi3", "gpt2-untied": "gpt2"}.items():
+                       "gemma3-old": "gemma3", "phi": "phi2", "phi3-window": "phi3", "gpt2-untied": "gpt2",
+                       "phi3-longrope": "phi3", "llama-rope-yarn": "llama"}.items():
         path, _ = from_folder(arch, name)
         try:
             check = f"Hugging Face's reader differs by {verified(path, name):.1e}"

@@ -90,6 +90,7 @@ private func rowEntries(_ rows: Int) throws -> [KernelEntry] {
         (.gelu, { 0.5 * $0 * (1 + erf($0 / 2.0.squareRoot())) }),
         (.geluNew, { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }),
         (.silu, { $0 / (1 + exp(-$0)) }),
+        (.xielu, { x in x > 0 ? 0.8 * x * x + 0.5 * x : 0.8 * (expm1(min(x, -1e-6)) - x) + 0.5 * x }),
     ]
     return [
         KernelEntry(name: "layer norm", work: moved, run: { try unwrapped(norm(.layer, x, eps: 1e-5, weight: weight, bias: bias).out) },

@@ -8,7 +8,7 @@ import Darwin
 #endif
 
 /// The names in a folder; none if there is no such folder.
-func fileNames(in folder: String) -> [String] {
+public func fileNames(in folder: String) -> [String] {
     guard let stream = opendir(folder) else { return [] }
     defer { closedir(stream) }
     var names: [String] = []

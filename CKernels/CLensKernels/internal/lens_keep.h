@@ -1,0 +1,15 @@
+// lens_keep.h: float32 values into the formats weights are kept in. Rounding and quantising, one tile of a panel at a time.
+#ifndef LENS_KEEP_H
+#define LENS_KEEP_H
+#include "lens_formats.h"
+
+/// Writes rows k ..< k + rows of columns begin ..< end of a panel that is not float32 from tile[rows][LENS_PANEL].
+/// Quantised formats (Q8_0, Q4_0): k and rows are multiples of 32.
+void lens_keep_tile(lens_format format, char *panel, int64_t k, int64_t rows, int64_t begin, int64_t end,
+                    const float *tile);
+
+/// One column's block between ggml's order and a panel's: `block` points at the panel's block.
+void lens_place_block(lens_format format, char *block, int64_t column, const uint8_t *from);
+void lens_take_block(lens_format format, const char *block, int64_t column, uint8_t *to);
+
+#endif

@@ -1,0 +1,288 @@
+// weight_rows.h: weights kept in other formats than float32, as float32: in registers for a single row of x, to scratch
+// for several rows, for gathering and for unpacking. Layout: internal/lens_formats.h.
+//
+// Every reader takes the same value. A quantised weight is a · q (+ b), a and b found once for each `span` of rows, q a small
+// integer. a · q is exact in float32 for every format here (a float16 times at most seven bits times six), so the value
+// has at most one rounding, and a fused multiply-add gives what a multiplication and an addition give.
+#ifndef LENS_WEIGHT_ROWS_H
+#define LENS_WEIGHT_ROWS_H
+
+#include "lens_formats.h"
+
+typedef uint16_t halves_unaligned __attribute__((vector_size(32), aligned(2), may_alias));
+typedef int8_t bytes_unaligned __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint32_t words_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
+
+/// Bytes ahead that a panel is fetched: see LENS_PREFETCH.
+#define LENS_PREFETCH_BYTES 4096
+
+/// Sixteen float16 as float32; exact.
+LENS_INLINE v16 load_halves(const void *p) {
+#if LENS_HAS_HALF
+  typedef _Float16 float16_unaligned __attribute__((vector_size(32), aligned(2), may_alias));
+  return __builtin_convertvector(*(const float16_unaligned *)p, v16);
+#else
+  const u16 half = __builtin_convertvector(*(const halves_unaligned *)p, u16), rest = (half & 0x7fffu) << 13;
+  const u16 rebiased = (u16)((v16)rest * 0x1p112f); // denormals too
+  const u16 special = (u16)(rest >= 0x0f800000u);   // infinity, NaN
+  return (v16)((special & (rest | 0x7f800000u)) | (~special & rebiased) | (half & 0x8000u) << 16);
+#endif
+}
+
+LENS_INLINE v16 load_brains(const void *p) {
+  return (v16)(__builtin_convertvector(*(const halves_unaligned *)p, u16) << 16);
+}
+
+/// The low `bits` (at most four) of each lane, `zero` taken off. What stands above them does not matter.
+LENS_INLINE v16 low_bits(u16 words, const int bits, const int zero) {
+#ifdef LENS_LOOKUP
+  v16 table;
+  for (int i = 0; i < LENS_LANES; i++) table[i] = (float)((i & ((1 << bits) - 1)) - zero);
+  return LENS_LOOKUP(table, words);
+#else
+  return __builtin_convertvector((i16)(words & ((1u << bits) - 1u)) - zero, v16);
+#endif
+}
+/// Numbers in two pieces: the low `low_count` bits of one word, the low `high_count` of another above them; `zero` taken off.
+LENS_INLINE v16 split_bits(u16 low, const int low_count, u16 high, const int high_count, const int zero) {
+#ifdef LENS_LOOKUP
+  v16 table;
+  for (int i = 0; i < LENS_LANES; i++) table[i] = (float)((i & ((1 << high_count) - 1)) << low_count);
+  return low_bits(low, low_count, zero) + LENS_LOOKUP(table, high); // small integers: exact
+#else
+  const u16 whole = (low & ((1u << low_count) - 1u)) | (high & ((1u << high_count) - 1u)) << (uint32_t)low_count;
+  return __builtin_convertvector((i16)whole - zero, v16);
+#endif
+}
+LENS_INLINE v16 numbers(u16 words) { return __builtin_convertvector((i16)words, v16); }
+
+/// Rows in a row that share a scale and a place in their words.
+LENS_INLINE int span_rows(const lens_format format) {
+  return format == LENS_FORMAT_Q8_0 || format == LENS_FORMAT_Q4_K || format == LENS_FORMAT_Q5_K ? 32 : 16;
+}
+LENS_INLINE bool has_minimum(const lens_format format) {
+  return format == LENS_FORMAT_Q4_1 || format == LENS_FORMAT_Q5_1 || format == LENS_FORMAT_Q2_K ||
+         format == LENS_FORMAT_Q4_K || format == LENS_FORMAT_Q5_K;
+}
+
+/// Float16 field `index` of a block, for the sixteen columns from `column` on.
+LENS_INLINE v16 block_scale(const char *block, int64_t index, int64_t column) {
+  return load_halves(block + 2 * (index * LENS_PANEL + column));
+}
+/// Unit `index` of a block's other bytes.
+LENS_INLINE const char *block_unit(const lens_format format, const char *block, int64_t index, int64_t column) {
+  const lens_layout layout = lens_layouts[format];
+  return block + 2 * layout.scales * LENS_PANEL + layout.unit * (index * LENS_PANEL + column);
+}
+LENS_INLINE u16 block_words(const lens_format format, const char *block, int64_t index, int64_t column) {
+  return *(const words_unaligned *)block_unit(format, block, index, column);
+}
+/// Byte `index` of a block's other bytes from bit `shift` on, in the low bits of each lane; other bytes' bits above.
+LENS_INLINE u16 block_bits(const lens_format format, const char *block, int64_t index, uint32_t shift, int64_t column) {
+  return block_words(format, block, (int64_t)((uint64_t)index / 4), column) >> ((uint32_t)index % 4 * 8 + shift);
+}
+
+/// a and b of one span of a block.
+LENS_INLINE void span_scales(const lens_format format, const char *block, int64_t span, int64_t column, v16 *a, v16 *b) {
+  *a = block_scale(block, 0, column);
+  *b = splat(0.0f);
+  const uint32_t s = (uint32_t)span;
+  u16 scale, minimum;
+  switch (format) {
+  case LENS_FORMAT_Q4_1:
+  case LENS_FORMAT_Q5_1: *b = block_scale(block, 1, column); break;
+  case LENS_FORMAT_Q2_K:
+    *a = *a * low_bits(block_bits(format, block, span, 0, column), 4, 0);
+    *b = -(block_scale(block, 1, column) * low_bits(block_bits(format, block, span, 4, column), 4, 0));
+    break;
+  case LENS_FORMAT_Q3_K: // four bits in one byte, two in another
+    scale = (block_bits(format, block, 96 + s % 8, s / 8 * 4, column) & 15u) |
+            (block_bits(format, block, 104 + s % 4, s / 4 * 2, column) & 3u) << 4;
+    *a = *a * __builtin_convertvector((i16)scale - 32, v16);
+    break;
+  case LENS_FORMAT_Q4_K:
+  case LENS_FORMAT_Q5_K: // six bits each, those of the last four spans in two pieces
+    if (s < 4) {
+      scale = block_bits(format, block, s, 0, column) & 63u;
+      minimum = block_bits(format, block, s + 4, 0, column) & 63u;
+    } else {
+      scale = (block_bits(format, block, s + 4, 0, column) & 15u) | (block_bits(format, block, s - 4, 6, column) & 3u) << 4;
+      minimum = (block_bits(format, block, s + 4, 4, column) & 15u) | (block_bits(format, block, s, 6, column) & 3u) << 4;
+    }
+    *a = *a * numbers(scale);
+    *b = -(block_scale(block, 1, column) * numbers(minimum));
+    break;
+  case LENS_FORMAT_Q6_K:
+    scale = block_bits(format, block, 192 + span, 0, column);
+    *a = *a * __builtin_convertvector((i16)(scale << 24) >> 24, v16);
+    break;
+  default: break;
+  }
+}
+
+/// q of row `row` of a span.
+LENS_INLINE v16 span_row(const lens_format format, const char *block, int64_t span, int64_t row, int64_t column) {
+  const uint32_t s = (uint32_t)span, half = s / 8, quarter = s % 8 / 2; // the last two of the formats with 16 spans of 16
+  const int64_t place = s % 2 * 16 + row;
+#define LENS_BITS(index, shift) block_bits(format, block, index, shift, column)
+  switch (format) {
+  case LENS_FORMAT_Q8_0:
+    return __builtin_convertvector(*(const bytes_unaligned *)block_unit(format, block, row, column), v16);
+  case LENS_FORMAT_Q4_0: return low_bits(LENS_BITS(row, 4 * s), 4, 8);
+  case LENS_FORMAT_Q4_1: return low_bits(LENS_BITS(row, 4 * s), 4, 0);
+  case LENS_FORMAT_Q5_0: // the fifth bits of all 32 rows are one word
+    return split_bits(LENS_BITS(4 + row, 4 * s), 4, block_words(format, block, 0, column) >> (16 * s + (uint32_t)row), 1, 16);
+  case LENS_FORMAT_Q5_1:
+    return split_bits(LENS_BITS(4 + row, 4 * s), 4, block_words(format, block, 0, column) >> (16 * s + (uint32_t)row), 1, 0);
+  case LENS_FORMAT_Q2_K: return low_bits(LENS_BITS(16 + 32 * half + place, 2 * quarter), 2, 0);
+  case LENS_FORMAT_Q3_K:
+    return split_bits(LENS_BITS(32 + 32 * half + place, 2 * quarter), 2, LENS_BITS(place, 4 * half + quarter), 1, 4);
+  case LENS_FORMAT_Q4_K: return low_bits(LENS_BITS(12 + s / 2 * 32 + row, s % 2 * 4), 4, 0);
+  case LENS_FORMAT_Q5_K: return split_bits(LENS_BITS(44 + s / 2 * 32 + row, s % 2 * 4), 4, LENS_BITS(12 + row, s), 1, 0);
+  case LENS_FORMAT_Q6_K:
+    return split_bits(LENS_BITS(64 * half + quarter % 2 * 32 + place, quarter / 2 * 4), 4,
+                      LENS_BITS(128 + 32 * half + place, 2 * quarter), 2, 32);
+  default: return splat(0.0f);
+  }
+#undef LENS_BITS
+}
+
+/// What becomes of the weights of one row: multiplied by *x and added to `acc`, or, without `acc`, stored to dst.
+LENS_INLINE void take_row(const int vecs, const v16 *w, const float *x, v16 *acc, float *dst) {
+  for (int c = 0; c < vecs; c++) {
+    if (acc) {
+      acc[c] = LENS_FMA(splat(*x), w[c], acc[c]);
+    } else {
+      store(dst + c * LENS_LANES, w[c]);
+    }
+  }
+}
+
+/// Row `row` of a span.
+LENS_INLINE void quantised_row(const lens_format format, const int vecs, const char *block, int64_t span, int64_t row,
+                               int64_t column, const v16 *a, const v16 *b, const float *x, v16 *acc, float *dst) {
+  v16 w[4];
+  for (int c = 0; c < vecs; c++) {
+    const v16 q = span_row(format, block, span, row, column + c * LENS_LANES);
+    w[c] = has_minimum(format) ? LENS_FMA(a[c], q, b[c]) : a[c] * q;
+  }
+  take_row(vecs, w, x, acc, dst);
+}
+
+/// Rows begin ..< end of 16 * vecs columns of a panel. With `acc` its chains go on, row k times x[k - begin]; without it
+/// row k is stored to dst + (k - begin) * ld. format and vecs are constants at every call, and acc is or is not NULL.
+LENS_INLINE void weight_rows(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
+                             int64_t column, const float *x, v16 *acc, float *dst, int64_t ld) {
+  const lens_layout layout = lens_layouts[format];
+#define LENS_X(k) (acc ? x + ((k) - begin) : NULL)
+#define LENS_DST(k) (acc ? NULL : dst + ((k) - begin) * ld)
+  if (layout.rows == 1) {
+    const char *p = panel + (begin * LENS_PANEL + column) * layout.bytes;
+    for (int64_t k = begin; k < end; k++, p += LENS_PANEL * layout.bytes) {
+      v16 w[4];
+      for (int c = 0; c < vecs; c++) {
+        const char *at = p + c * LENS_LANES * layout.bytes;
+        __builtin_prefetch(at + LENS_PREFETCH_BYTES);
+        w[c] = format == LENS_FORMAT_F16 ? load_halves(at) : format == LENS_FORMAT_BF16 ? load_brains(at) : load((const float *)at);
+      }
+      take_row(vecs, w, LENS_X(k), acc, LENS_DST(k));
+    }
+    return;
+  }
+  const int64_t rows = span_rows(format);
+  for (int64_t k = begin; k < end;) {
+    const uint64_t at = (uint64_t)k, block_rows = (uint64_t)layout.rows; // unsigned: divisions are shifts
+    const char *block = panel + at / block_rows * (uint64_t)layout.bytes * LENS_PANEL;
+    const int64_t span = (int64_t)(at % block_rows / (uint64_t)rows), first = (int64_t)(at % (uint64_t)rows);
+    const int64_t last = rows - first < end - k ? rows : first + end - k;
+    v16 a[4], b[4];
+    for (int c = 0; c < vecs; c++) span_scales(format, block, span, column + c * LENS_LANES, &a[c], &b[c]);
+    const int64_t start = k - first;
+    if (last - first == rows) {
+      for (int64_t row = 0; row < rows; row += 4) { // a word holds four
+        const char *ahead = block_unit(format, block, layout.unit == 4 ? row / 4 : row, column) + LENS_PREFETCH_BYTES;
+        for (int c = 0; c < vecs; c++) __builtin_prefetch(ahead + c * 64);
+#pragma clang loop unroll(full)
+        for (int64_t r = 0; r < 4; r++)
+          quantised_row(format, vecs, block, span, row + r, column, a, b, LENS_X(start + row + r), acc,
+                        LENS_DST(start + row + r));
+      }
+    } else {
+      for (int64_t row = first; row < last; row++)
+        quantised_row(format, vecs, block, span, row, column, a, b, LENS_X(start + row), acc, LENS_DST(start + row));
+    }
+    k += last - first;
+  }
+#undef LENS_X
+#undef LENS_DST
+}
+
+/// One row of x times 16 * vecs columns, a chain each.
+LENS_INLINE void chain_tile(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
+                            int64_t column, const float *x, float *out) {
+  v16 acc[4];
+  for (int c = 0; c < vecs; c++) acc[c] = splat(0.0f);
+  weight_rows(format, vecs, panel, begin, end, column, x, acc, NULL, 0);
+  for (int c = 0; c < vecs; c++) store(out + c * LENS_LANES, acc[c]);
+}
+
+// Two functions per format, out of line so that each gets the registers to itself.
+//   chain_…:  out[16 * vecs] from x[end - begin] and rows begin ..< end of a panel's columns from `column` on
+//   expand_…: dst[end - begin][16 * vecs]
+#define LENS_WEIGHTS_OF(FORMAT)                                                                                     \
+  static __attribute__((noinline)) void chain_##FORMAT(const char *panel, int64_t begin, int64_t end, int64_t column, \
+                                                       int64_t vecs, const float *x, float *out) {                   \
+    int64_t c = 0;                                                                                                   \
+    for (; c + LENS_WEIGHT_VECS <= vecs; c += LENS_WEIGHT_VECS)                                                      \
+      chain_tile(LENS_FORMAT_##FORMAT, LENS_WEIGHT_VECS, panel, begin, end, column + c * LENS_LANES, x,              \
+                 out + c * LENS_LANES);                                                                              \
+    if (LENS_WEIGHT_VECS > 1)                                                                                        \
+      for (; c < vecs; c++)                                                                                          \
+        chain_tile(LENS_FORMAT_##FORMAT, 1, panel, begin, end, column + c * LENS_LANES, x, out + c * LENS_LANES);    \
+  }                                                                                                                  \
+  static __attribute__((noinline)) void expand_##FORMAT(const char *panel, int64_t begin, int64_t end, int64_t column, \
+                                                        int64_t vecs, float *dst, int64_t ld) {                      \
+    for (int64_t c = 0; c < vecs; c++)                                                                               \
+      weight_rows(LENS_FORMAT_##FORMAT, 1, panel, begin, end, column + c * LENS_LANES, NULL, NULL,                   \
+                  dst + c * LENS_LANES, ld);                                                                         \
+  }
+LENS_WEIGHTS_OF(F32)
+LENS_WEIGHTS_OF(BF16)
+LENS_WEIGHTS_OF(F16)
+LENS_WEIGHTS_OF(Q8_0)
+LENS_WEIGHTS_OF(Q4_0)
+LENS_WEIGHTS_OF(Q4_1)
+LENS_WEIGHTS_OF(Q5_0)
+LENS_WEIGHTS_OF(Q5_1)
+LENS_WEIGHTS_OF(Q2_K)
+LENS_WEIGHTS_OF(Q3_K)
+LENS_WEIGHTS_OF(Q4_K)
+LENS_WEIGHTS_OF(Q5_K)
+LENS_WEIGHTS_OF(Q6_K)
+
+#define LENS_WEIGHT_CASE(FORMAT, CALL) case LENS_FORMAT_##FORMAT: CALL(FORMAT); break
+#define LENS_WEIGHT_SWITCH(format, CALL)                                                                            \
+  switch (format) {                                                                                                  \
+    LENS_WEIGHT_CASE(F32, CALL); LENS_WEIGHT_CASE(BF16, CALL); LENS_WEIGHT_CASE(F16, CALL);                          \
+    LENS_WEIGHT_CASE(Q8_0, CALL); LENS_WEIGHT_CASE(Q4_0, CALL); LENS_WEIGHT_CASE(Q4_1, CALL);                        \
+    LENS_WEIGHT_CASE(Q5_0, CALL); LENS_WEIGHT_CASE(Q5_1, CALL); LENS_WEIGHT_CASE(Q2_K, CALL);                        \
+    LENS_WEIGHT_CASE(Q3_K, CALL); LENS_WEIGHT_CASE(Q4_K, CALL); LENS_WEIGHT_CASE(Q5_K, CALL);                        \
+    LENS_WEIGHT_CASE(Q6_K, CALL);                                                                                    \
+  case LENS_FORMAT_COUNT: break;                                                                                     \
+  }
+
+static void chain(lens_format format, const void *panel, int64_t begin, int64_t end, int64_t column, int64_t vecs,
+                  const float *x, float *out) {
+#define LENS_CALL(FORMAT) chain_##FORMAT(panel, begin, end, column, vecs, x, out)
+  LENS_WEIGHT_SWITCH(format, LENS_CALL)
+#undef LENS_CALL
+}
+
+static void expand(lens_format format, const void *panel, int64_t begin, int64_t end, int64_t offset, int64_t vecs,
+                   float *dst, int64_t ld) {
+#define LENS_CALL(FORMAT) expand_##FORMAT(panel, begin, end, offset, vecs, dst, ld)
+  LENS_WEIGHT_SWITCH(format, LENS_CALL)
+#undef LENS_CALL
+}
+
+#endif

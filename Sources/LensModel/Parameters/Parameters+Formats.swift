@@ -1,0 +1,126 @@
+// In which format each parameter is kept: what is asked for where it can be had, and a list that says what was done.
+//
+// Biases and norms stay float32, as do tables other than the token embeddings when the rest is quantised (as in GGUF files).
+// A matrix whose rows do not fill the blocks of a quantised format is kept in two bytes instead: in the file's own type, or
+// bfloat16.
+
+import LensFiles
+import LensTensor
+
+extension ParameterSpec {
+    /// A table `[rows, width]` that rows are looked up in.
+    package var isTable: Bool {
+        kind == .plain && shape.count == 2 && name.contains("embed.") && (name.split(separator: ".").last?.hasPrefix("W_") ?? false)
+    }
+
+    /// The format that this parameter is kept in where `format` is asked for.
+    /// - Parameter twoBytes: what a matrix that does not fit a quantised format is kept in.
+    package func format(_ format: WeightFormat, or twoBytes: WeightFormat = .bfloat16) -> WeightFormat {
+        let rows: Int
+        if let shape = matrixShape {
+            rows = shape.rows
+        } else if isTable {
+            guard !format.isQuantized || name.hasSuffix("W_E") else { return .float32 }
+            rows = shape[1]
+        } else {
+            return .float32
+        }
+        return format.fits(rows: rows) ? format : twoBytes
+    }
+}
+
+/// How one parameter is kept.
+public struct KeptParameter: Sendable, Hashable {
+    public let name: String
+    /// TransformerLens' shape.
+    public let shape: [Int]
+    public let format: WeightFormat
+    /// Bytes held for it.
+    public let byteCount: Int
+}
+
+extension Parameter {
+    /// The format it is kept in.
+    public var format: WeightFormat {
+        switch self {
+        case .tensor: return .float32
+        case .matrix(let matrix), .table(let matrix): return matrix.format
+        }
+    }
+
+    /// Bytes held.
+    public var byteCount: Int {
+        switch self {
+        case .tensor(let tensor): return 4 * tensor.count
+        case .matrix(let matrix), .table(let matrix): return matrix.byteCount
+        }
+    }
+}
+
+extension Parameters {
+    /// Every parameter held and how, in TransformerLens' order; tied embeddings are W_U alone, absent biases are not there.
+    public var kept: [KeptParameter] {
+        names.compactMap { name in
+            guard let value = values[name], let spec = specs[name] else { return nil }
+            return KeptParameter(name: name, shape: spec.shape, format: value.format, byteCount: value.byteCount)
+        }
+    }
+
+    /// The format most bytes are in.
+    public var format: WeightFormat {
+        var bytes: [WeightFormat: Int] = [:]
+        for value in values.values { bytes[value.format, default: 0] += value.byteCount }
+        return WeightFormat.allCases.max { bytes[$0, default: 0] < bytes[$1, default: 0] } ?? .float32
+    }
+
+    /// Whether any parameter is kept in quantised blocks.
+    public var isQuantized: Bool { values.values.contains { $0.format.isQuantized } }
+
+    /// The parameters kept in another format: rounded to the nearest (two bytes) or quantised as ggml does (`q8_0`, `q4_0`).
+    /// - Throws: `LensError(.usage)` for a format that numbers are not packed into.
+    public func keeping(_ format: WeightFormat) throws -> Parameters {
+        guard format.packsNumbers else {
+            throw LensError(.usage, "weights are not quantised to this format here", expected: WeightFormat.loadable.map(\.rawValue).joined(separator: ", "),
+                            found: format.rawValue)
+        }
+        var copy = self
+        for (name, value) in values {
+            guard let spec = specs[name] else { continue }
+            // A two-byte type that a matrix is in already is no worse a place for it than another.
+            let fallback = value.format.blockBytes == 2 ? value.format : .bfloat16
+            copy.values[name] = try value.keeping(spec.format(format, or: fallback))
+        }
+        return copy
+    }
+}
+
+extension Parameter {
+    /// In another format. Tables are plain in float32 and packed in all others.
+    package func keeping(_ format: WeightFormat) throws -> Parameter {
+        switch self {
+        case .matrix(let matrix): return .matrix(try matrix.keeping(format))
+        case .table(let matrix) where format == .float32: return .tensor(try matrix.unpacked().permuted(1, 0).contiguous())
+        case .table(let matrix): return .table(try matrix.keeping(format))
+        case .tensor(let tensor) where format == .float32: return .tensor(tensor)
+        case .tensor(let tensor): return .table(try PackedMatrix(tensor.permuted(1, 0), format: format))
+        }
+    }
+
+    /// A table's first `count` rows.
+    package func firstRows(_ count: Int) throws -> Parameter {
+        switch self {
+        case .tensor(let tensor): return .tensor(try tensor.at(.upTo(count)).copied())
+        case .table(let matrix): return .table(try matrix.firstColumns(count))
+        case .matrix: return self
+        }
+    }
+}
+
+extension Transformer {
+    /// The same model, its weights kept in another format: half the memory in two bytes, about a quarter in `q8_0`, an eighth
+    /// in `q4_0`. What it computes is exact about what is then kept.
+    /// - Throws: `LensError(.usage)` for a format that numbers are not packed into.
+    public func keeping(_ format: WeightFormat) throws -> Transformer {
+        try Transformer(config: config, parameters: parameters.keeping(format), processing: processing)
+    }
+}
