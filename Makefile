@@ -8,7 +8,7 @@ help:
 	@echo 'make test     install what is missing, then everything that continuous integration runs'
 	@echo 'make build    install what is missing, and build .build/release/tlens'
 	@echo 'make bench    time the kernels; with MODEL=FOLDER, whole passes beside Python peers (bench/python/README.md)'
-	@echo 'make parity   compare a run, of MODEL=FOLDER or a tiny one, with TransformerLens and Hugging Face (needs Python)'
+	@echo 'make parity   rebuild docs/parity.md from the goldens; with MODEL=FOLDER, compare a run of it with TransformerLens and Hugging Face (needs Python)'
 	@echo 'make sanitize the tests under the address and the thread sanitizer'
 	@echo 'make fuzz     damaged files, ROUNDS of them for each format (20000)'
 	@echo 'make clean    remove what was built'
@@ -33,14 +33,12 @@ bench:
 	$(if $(MODEL),$(PYTHON) bench/python/compare.py $(MODEL))
 	$(if $(TOKENIZER),$(PYTHON) bench/python/text.py $(TOKENIZER))
 
-# make parity [MODEL=FOLDER] [TOKENS=1,2,3] [PYTHON=.venv/bin/python]
+# make parity [MODEL=FOLDER [TOKENS=1,2,3] [PYTHON=.venv/bin/python]]
 TOKENS ?= 1,2,3,4,5,6,7,8
-parity: model = $(or $(MODEL),demo/tiny-gpt2)
-parity: build
-	@mkdir -p demo
-	$(if $(MODEL),,.build/release/make-tiny-model $(model))
-	.build/release/tlens run $(model) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors
-	$(PYTHON) bench/python/parity.py $(model) demo/parity.safetensors
+parity: $(if $(MODEL),build)
+	$(if $(MODEL),@mkdir -p demo,LENS_PARITY_TABLE=1 swift test --filter ParityTableTests)
+	$(if $(MODEL),.build/release/tlens run $(MODEL) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors)
+	$(if $(MODEL),$(PYTHON) bench/python/parity.py $(MODEL) demo/parity.safetensors)
 
 sanitize:
 	@scripts/sanitize.sh

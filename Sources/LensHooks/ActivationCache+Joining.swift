@@ -8,12 +8,17 @@ extension ActivationCache {
     ///
     /// Joined along `pos`. Scores and patterns see more keys from pass to pass: earlier rows are filled up to the last
     /// number of keys as a mask fills them, with -inf and 0. What has no axis of queries (`hook_rot_k`, which holds all keys)
-    /// is the last pass'.
+    /// is the last pass'; what only an earlier pass has (an encoder's activations, and what cross-attention made of them) is
+    /// that one's.
     /// - Throws: `LensError(.shape)` if they are not passes of one model and batch.
     package init(joining parts: [ActivationCache], nLayers: Int) throws {
         self.init(nLayers: nLayers)
-        guard let last = parts.last else { return }
-        for (name, activation) in last.entries {
+        guard let last = parts.last, let first = parts.first else { return }
+        for name in first.names {
+            guard let activation = try last.contains(name) ? last[name] : nil else {
+                store(name, try first[name])
+                continue
+            }
             let site = HookPoint(name: name)?.site
             guard let axis = site?.row.axes.firstIndex(of: .pos), parts.count > 1 else {
                 store(name, activation)

@@ -132,7 +132,11 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
                 guard let point = HookPoint(name: name), known.contains(point) else { continue }
                 if own.isEmpty || canonicalName(of: point, known) == pattern { return [point] }
             }
-            let everyLayer = points.filter { $0.layer != nil && actName(pattern, layer: $0.layer) == $0.name }
+            // A shorthand names no stack: it is every stack's that has such a site.
+            let everyLayer = points.filter { point in
+                let name = point.site.name(layer: point.layer)
+                return point.layer != nil && (name == full || actName(pattern, layer: point.layer) == name)
+            }
             if !everyLayer.isEmpty { return everyLayer }
         }
         throw unknownName(pattern, points)
@@ -147,7 +151,7 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
     }
 
     private static func canonicalName(of point: HookPoint, _ known: Set<HookPoint>) -> String? {
-        let isGated = point.layer.map { known.contains(HookPoint(.mlpPreLinear, layer: $0)) } ?? false
+        let isGated = point.layer.map { known.contains(HookPoint(.mlpPreLinear, stack: point.stack, layer: $0)) } ?? false
         return CanonicalNames.canonicalName(of: point.name, isGated: isGated)
     }
 

@@ -17,17 +17,19 @@ public struct HookPlan {
     private var starts: [Int] = []
     private let layers: Int
     private let experts: Int
+    /// The stack whose layers `touches` and `edits` ask about.
+    public private(set) var stack = HookStack.blocks
 
     /// - Throws: `LensError(.name)` for a name that is no activation of the model.
     /// - Parameter points: the model's; asked for only if there is anything to resolve.
     public init(hooks: [Hook], caching filter: ActivationFilter, points makePoints: @autoclosure () -> [HookPoint], nLayers: Int) throws {
         let points = hooks.isEmpty && filter.isNone ? [] : makePoints()
-        layers = nLayers
+        layers = max(nLayers, points.compactMap(\.layer).max().map { $0 + 1 } ?? 0)
         experts = points.compactMap(\.expert).max().map { $0 + 1 } ?? 0
         var count = 0
         for site in HookSite.allCases where !points.isEmpty {
             starts.append(count)
-            count += (nLayers + 1) * (site.isPerExpert ? experts : 1)
+            count += HookStack.allCases.count * (layers + 1) * (site.isPerExpert ? experts : 1)
         }
         entries = Array(repeating: nil, count: count)
         for hook in hooks {
@@ -45,8 +47,15 @@ public struct HookPlan {
         }
     }
 
+    /// The same plan, asked about the layers of another stack.
+    public func on(_ stack: HookStack) -> HookPlan {
+        var plan = self
+        plan.stack = stack
+        return plan
+    }
+
     private func slot(_ point: HookPoint) -> Int {
-        let layer = point.layer.map { $0 + 1 } ?? 0
+        let layer = point.stack.index * (layers + 1) + (point.layer.map { $0 + 1 } ?? 0)
         return starts[point.site.index] + (point.site.isPerExpert ? layer * experts + (point.expert ?? 0) : layer)
     }
 
@@ -54,12 +63,12 @@ public struct HookPlan {
 
     /// Whether anyone looks at or edits it.
     public func touches(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil) -> Bool {
-        entry(HookPoint(site, layer: layer, expert: expert)) != nil
+        entry(HookPoint(site, stack: stack, layer: layer, expert: expert)) != nil
     }
 
     /// Whether anyone edits it.
     public func edits(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil) -> Bool {
-        entry(HookPoint(site, layer: layer, expert: expert))?.edits ?? false
+        entry(HookPoint(site, stack: stack, layer: layer, expert: expert))?.edits ?? false
     }
 
     /// Whether anything is edited anywhere.

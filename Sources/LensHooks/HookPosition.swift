@@ -120,7 +120,15 @@ extension Hook {
 
     private static func chosen(_ position: HookPosition, _ tensor: Tensor,
                                _ context: HookContext) throws -> Chosen? {
-        guard context.site.positionAxis != nil || context.routed != nil else { return nil }
+        // An axis of other positions (an encoder's, as its reader sees them) has none of these places.
+        let axes = context.site.row.axes, held = axes.contains(.pos) ? context.positions.count : context.positions.upperBound
+        if context.routed == nil {
+            guard let axis = context.site.positionAxis, [.pos, .keyPos].contains(axes[axis]), axis < tensor.rank,
+                  tensor.shape[axis] == held, tensor.shape[0] == context.isReal.count else {
+                throw LensError(.usage, "this activation has no positions of the sequence", at: context.name, expected: "an axis of positions",
+                                found: "\(axes.map(\.rawValue))", advice: "edit it whole")
+            }
+        }
         if case .absolutePerRow(let wanted) = position, wanted.count != context.isReal.count {
             throw LensError(.usage, "positions for another number of rows", at: context.name, expected: "\(context.isReal.count) rows",
                             found: "\(wanted.count)")

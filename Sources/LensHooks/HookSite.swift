@@ -1,13 +1,16 @@
 // THE table of hook sites: every place in a forward pass where an activation can be read, edited or cached, in firing
 // order, with its axes and the traits a model must have for it to exist. Slicing, batch-dimension removal, name parsing,
 // documentation and tests all read these rows. To add a site: a case here, its row below, and one `fire` where the
-// value is computed.
+// value is computed. A block's row serves every stack of blocks (`blocks`, a T5's `encoder` and `decoder`): which one is the
+// point's business.
 
 /// An axis of an activation.
 public enum HookAxis: String, Sendable, Hashable {
     case batch, pos
     /// Positions of the keys: those in the cache and the new ones.
     case keyPos = "key_pos"
+    /// Positions of the encoder's output, which cross-attention reads.
+    case encoderPos = "encoder_pos"
     case head
     /// Heads of keys and values: fewer than `head` in grouped attention.
     case kvHead = "kv_head"
@@ -28,6 +31,8 @@ public enum HookAxis: String, Sendable, Hashable {
     case dExpert = "d_expert"
     /// Neurons of the expert that every token goes to.
     case dShared = "d_shared"
+    /// Size 2: is, or is not, the next sentence.
+    case two = "2"
     /// Size 1.
     case one = "1"
 }
@@ -64,16 +69,37 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case normOnOutput
     /// What attention and MLP write is normalised before it is added.
     case outputNorm
+    /// Blocks normalise the sum of the residual stream and what was written, in place of what is read.
+    case postNorm
+    /// The residual stream is normalised after the last block.
+    case finalNorm
+    /// Tokens become logits.
+    case unembedding
+    /// Tokens, positions and kinds of token are embedded, summed and normalised together, as in BERT.
+    case summedEmbedding
+    case tokenTypes
+    /// The output is transformed before it is unembedded.
+    case mlmHead
+    case pooler
+    case nextSentenceHead
+    /// The stack is read by another.
+    case encoder
+    /// The stack reads an encoder's output.
+    case crossAttention
 }
 
-/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer,
-/// `{e}` the expert.
+/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer, `{e}` the
+/// expert; `blocks` stands for the stack.
 public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case tokens = "hook_tokens"
+    case wordEmbed = "embed.hook_embed"
+    case wordPosEmbed = "embed.hook_pos_embed"
+    case tokenTypeEmbed = "embed.hook_token_type_embed"
     case embedScale = "embed.ln.hook_scale"
     case embedNormalized = "embed.ln.hook_normalized"
     case embed = "hook_embed"
     case posEmbed = "hook_pos_embed"
+    case fullEmbed = "hook_full_embed"
     case residPre = "blocks.{i}.hook_resid_pre"
     case attnIn = "blocks.{i}.hook_attn_in"
     // A (position, head) that an edit of these, or of attnIn, changes is normalised by itself: ln1's sites show, and edit,
@@ -100,9 +126,22 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case ln1PostNormalized = "blocks.{i}.ln1_post.hook_normalized"
     case attnOut = "blocks.{i}.hook_attn_out"
     case residMid = "blocks.{i}.hook_resid_mid"
+    case crossAttnIn = "blocks.{i}.hook_cross_attn_in"
     case mlpIn = "blocks.{i}.hook_mlp_in"
     case ln2Scale = "blocks.{i}.ln2.hook_scale"
     case ln2Normalized = "blocks.{i}.ln2.hook_normalized"
+    case crossQ = "blocks.{i}.cross_attn.hook_q"
+    // Once computed they are kept: a run that goes on from a key-value cache does not fire them again.
+    case crossK = "blocks.{i}.cross_attn.hook_k"
+    case crossV = "blocks.{i}.cross_attn.hook_v"
+    case crossAttnScores = "blocks.{i}.cross_attn.hook_attn_scores"
+    case crossPattern = "blocks.{i}.cross_attn.hook_pattern"
+    case crossZ = "blocks.{i}.cross_attn.hook_z"
+    case crossResult = "blocks.{i}.cross_attn.hook_result"
+    case crossAttnOut = "blocks.{i}.hook_cross_attn_out"
+    case residMidCross = "blocks.{i}.hook_resid_mid_cross"
+    case ln3Scale = "blocks.{i}.ln3.hook_scale"
+    case ln3Normalized = "blocks.{i}.ln3.hook_normalized"
     case expertWeights = "blocks.{i}.mlp.hook_expert_weights"
     case expertIndices = "blocks.{i}.mlp.hook_expert_indices"
     // Here hook_pre is what the gate multiplies, and hook_gate the gate: the other way round than in a dense layer.
@@ -122,8 +161,17 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case ln2PostNormalized = "blocks.{i}.ln2_post.hook_normalized"
     case mlpOut = "blocks.{i}.hook_mlp_out"
     case residPost = "blocks.{i}.hook_resid_post"
+    case normalizedResidPost = "blocks.{i}.hook_normalized_resid_post"
+    case encoderFinalScale = "encoder_final_ln.hook_scale"
+    case encoderFinalNormalized = "encoder_final_ln.hook_normalized"
+    case decoderFinalScale = "decoder_final_ln.hook_scale"
+    case decoderFinalNormalized = "decoder_final_ln.hook_normalized"
     case lnFinalScale = "ln_final.hook_scale"
     case lnFinalNormalized = "ln_final.hook_normalized"
+    case poolerOut = "pooler.hook_pooler_out"
+    case nextSentenceOut = "nsp_head.hook_nsp_out"
+    case mlmScale = "mlm_head.ln.hook_scale"
+    case mlmNormalized = "mlm_head.ln.hook_normalized"
     case unembedIn = "unembed.hook_in"
     case unembedOut = "unembed.hook_out"
 
@@ -133,16 +181,24 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         public let axes: [HookAxis]
         /// Traits a model must have.
         public let requires: [ModelTrait]
+        /// Traits it must not have: the value then stands elsewhere in the table.
+        public let excludes: [ModelTrait]
         /// Costs so much that `all` leaves it out: it exists only where it is named.
         public let isOnDemand: Bool
         /// What it holds, for the documentation.
         public let about: String
 
-        init(_ axes: [HookAxis], needs requires: [ModelTrait] = [], onDemand: Bool = false, _ about: String) {
+        init(_ axes: [HookAxis], needs requires: [ModelTrait] = [], lacks excludes: [ModelTrait] = [], onDemand: Bool = false, _ about: String) {
             self.axes = axes
             self.requires = requires
+            self.excludes = excludes
             isOnDemand = onDemand
             self.about = about
+        }
+
+        /// Whether a model with these traits has it.
+        public func exists(with traits: Set<ModelTrait>) -> Bool {
+            traits.isSuperset(of: requires) && traits.isDisjoint(with: excludes)
         }
     }
 
@@ -150,12 +206,16 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     public var row: Row {
         switch self {
         case .tokens: Row([.batch, .pos], onDemand: true, "the input tokens")
-        case .embedScale: Row([.batch, .pos, .one], needs: [.embedNorm], "what the token embeddings' norm divides by")
-        case .embedNormalized: Row([.batch, .pos, .dModel], needs: [.embedNorm], "token embeddings normalised, before weight and bias")
-        case .embed: Row([.batch, .pos, .dModel], "token embeddings")
-        case .posEmbed: Row([.batch, .pos, .dModel], needs: [.positionEmbedding], "position embeddings")
+        case .embedScale: Row([.batch, .pos, .one], needs: [.embedNorm], "what the embeddings' norm divides by")
+        case .embedNormalized: Row([.batch, .pos, .dModel], needs: [.embedNorm], "embeddings normalised, before weight and bias")
+        case .wordEmbed: Row([.batch, .pos, .dModel], needs: [.summedEmbedding], "token embeddings")
+        case .wordPosEmbed: Row([.batch, .pos, .dModel], needs: [.summedEmbedding], "position embeddings")
+        case .tokenTypeEmbed: Row([.batch, .pos, .dModel], needs: [.summedEmbedding, .tokenTypes], "embeddings of the kinds of token: first or second sentence")
+        case .fullEmbed: Row([.batch, .pos, .dModel], needs: [.summedEmbedding], "the sum of the embeddings, normalised, with weight and bias")
+        case .embed: Row([.batch, .pos, .dModel], lacks: [.summedEmbedding], "token embeddings")
+        case .posEmbed: Row([.batch, .pos, .dModel], needs: [.positionEmbedding], lacks: [.summedEmbedding], "position embeddings")
         case .residPre: Row([.batch, .pos, .dModel], "residual stream entering the block")
-        case .attnIn: Row([.batch, .pos, .head, .dModel], needs: [.ungroupedHeads], onDemand: true,
+        case .attnIn: Row([.batch, .pos, .head, .dModel], needs: [.ungroupedHeads], lacks: [.postNorm], onDemand: true,
                           "residual stream as each head reads it, before ln1")
         case .qInput: Row([.batch, .pos, .head, .dModel], onDemand: true, "residual stream as each head's queries read it, before ln1 (rows an edit changes are normalised by themselves)")
         case .kInput: Row([.batch, .pos, .kvHead, .dModel], onDemand: true, "residual stream as each head's keys read it, before ln1")
@@ -179,6 +239,18 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .ln1PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm], "attention's output normalised, before weight and bias")
         case .attnOut: Row([.batch, .pos, .dModel], "what attention adds to the residual stream")
         case .residMid: Row([.batch, .pos, .dModel], needs: [.residMid], "residual stream between attention and MLP")
+        case .crossAttnIn: Row([.batch, .pos, .dModel], needs: [.crossAttention], onDemand: true, "residual stream as cross-attention reads it, before ln2")
+        case .crossQ: Row([.batch, .pos, .head, .dHead], needs: [.crossAttention], "cross-attention's queries")
+        case .crossK: Row([.batch, .encoderPos, .head, .dHead], needs: [.crossAttention], "cross-attention's keys, of the encoder's output")
+        case .crossV: Row([.batch, .encoderPos, .head, .dHead], needs: [.crossAttention], "cross-attention's values, of the encoder's output")
+        case .crossAttnScores: Row([.batch, .head, .pos, .encoderPos], needs: [.crossAttention], "cross-attention's scores, masked (-inf)")
+        case .crossPattern: Row([.batch, .head, .pos, .encoderPos], needs: [.crossAttention], "cross-attention's pattern")
+        case .crossZ: Row([.batch, .pos, .head, .dHead], needs: [.crossAttention], "cross-attention's values, weighted by the pattern")
+        case .crossResult: Row([.batch, .pos, .head, .dModel], needs: [.crossAttention], onDemand: true, "what each head of cross-attention writes")
+        case .crossAttnOut: Row([.batch, .pos, .dModel], needs: [.crossAttention], "what cross-attention adds to the residual stream")
+        case .residMidCross: Row([.batch, .pos, .dModel], needs: [.crossAttention], "residual stream between cross-attention and MLP")
+        case .ln3Scale: Row([.batch, .pos, .one], needs: [.crossAttention, .norm, .mlp], "what the norm divides by")
+        case .ln3Normalized: Row([.batch, .pos, .dModel], needs: [.crossAttention, .norm, .mlp], "normalised, before weight and bias")
         case .mlpIn: Row([.batch, .pos, .dModel], needs: [.mlp], onDemand: true, "residual stream as the MLP reads it, before ln2")
         case .expertWeights: Row([.batch, .pos, .expert], needs: [.experts], "share of each expert: of all of them, before the best are chosen; where the choice comes first, of those, the others 0")
         case .expertIndices: Row([.batch, .pos, .expertPerToken], needs: [.experts], "the experts each token goes to, best first")
@@ -198,10 +270,19 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .ln2PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm, .mlp], "the MLP's output normalised, before weight and bias")
         case .mlpOut: Row([.batch, .pos, .dModel], needs: [.mlp], "what the MLP adds to the residual stream")
         case .residPost: Row([.batch, .pos, .dModel], "residual stream leaving the block")
-        case .lnFinalScale: Row([.batch, .pos, .one], needs: [.norm], "what the final norm divides by")
-        case .lnFinalNormalized: Row([.batch, .pos, .dModel], needs: [.norm], "normalised, before weight and bias")
-        case .unembedIn: Row([.batch, .pos, .dModel], "what W_U multiplies")
-        case .unembedOut: Row([.batch, .pos, .dVocab], "logits, before they are capped")
+        case .normalizedResidPost: Row([.batch, .pos, .dModel], needs: [.postNorm], "residual stream leaving the block, normalised by ln2: what the next block reads")
+        case .encoderFinalScale: Row([.batch, .pos, .one], needs: [.encoder, .finalNorm], "what the encoder's final norm divides by")
+        case .encoderFinalNormalized: Row([.batch, .pos, .dModel], needs: [.encoder, .finalNorm], "the encoder's output normalised, before the weight")
+        case .decoderFinalScale: Row([.batch, .pos, .one], needs: [.crossAttention, .finalNorm], "what the decoder's final norm divides by")
+        case .decoderFinalNormalized: Row([.batch, .pos, .dModel], needs: [.crossAttention, .finalNorm], "normalised, before the weight")
+        case .lnFinalScale: Row([.batch, .pos, .one], needs: [.finalNorm], lacks: [.crossAttention, .encoder], "what the final norm divides by")
+        case .lnFinalNormalized: Row([.batch, .pos, .dModel], needs: [.finalNorm], lacks: [.crossAttention, .encoder], "normalised, before weight and bias")
+        case .poolerOut: Row([.batch, .dModel], needs: [.pooler], "the first position's output, through a layer and tanh")
+        case .nextSentenceOut: Row([.batch, .two], needs: [.nextSentenceHead], "logits of: it is the next sentence, it is not")
+        case .mlmScale: Row([.batch, .pos, .one], needs: [.mlmHead], "what the masked-language head's norm divides by")
+        case .mlmNormalized: Row([.batch, .pos, .dModel], needs: [.mlmHead], "the masked-language head normalised, before weight and bias")
+        case .unembedIn: Row([.batch, .pos, .dModel], needs: [.unembedding], "what W_U multiplies")
+        case .unembedOut: Row([.batch, .pos, .dVocab], needs: [.unembedding], "logits, before they are capped")
         }
     }
 
@@ -216,21 +297,6 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// Sites that fire later than their rows say in models of a trait: norms of what is written.
-    private static let moves: [(trait: ModelTrait, sites: [HookSite], after: HookSite)] = [
-        (.normOnOutput, [.ln1Scale, .ln1Normalized], .result), (.normOnOutput, [.ln2Scale, .ln2Normalized], .mlpPost),
-    ]
-
-    /// The sites of a model with these traits, in firing order.
-    public static func firing(with traits: Set<ModelTrait>) -> [HookSite] {
-        var sites = allCases
-        for move in moves where traits.contains(move.trait) {
-            sites.removeAll(where: move.sites.contains)
-            if let place = sites.firstIndex(of: move.after) { sites.insert(contentsOf: move.sites, at: place + 1) }
-        }
-        return sites.filter { traits.isSuperset(of: $0.row.requires) }
-    }
-
     private var needsOfNorm: [ModelTrait] { self == .ln2Scale || self == .ln2Normalized ? [.norm, .mlp] : [.norm] }
 
     /// Whether it belongs to a block.
@@ -241,84 +307,39 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     private static let expertPrefix = "blocks.{i}.mlp.experts.{e}."
 
     /// The full name, `blocks.3.attn.hook_z` or `blocks.3.mlp.experts.5.hook_post`.
-    public func name(layer: Int? = nil, expert: Int? = nil) -> String {
+    public func name(stack: HookStack = .blocks, layer: Int? = nil, expert: Int? = nil) -> String {
         guard isInBlock, let layer else { return rawValue }
-        guard isPerExpert, let expert else { return "blocks.\(layer)." + rawValue.dropFirst("blocks.{i}.".count) }
-        return "blocks.\(layer).mlp.experts.\(expert)." + rawValue.dropFirst(Self.expertPrefix.count)
+        guard isPerExpert, let expert else { return "\(stack.rawValue).\(layer)." + rawValue.dropFirst("blocks.{i}.".count) }
+        return "\(stack.rawValue).\(layer).mlp.experts.\(expert)." + rawValue.dropFirst(Self.expertPrefix.count)
     }
 
     /// The axis that positions are sliced on: the queries' if there is one, else the keys'.
-    public var positionAxis: Int? { row.axes.firstIndex(of: .pos) ?? row.axes.firstIndex(of: .keyPos) }
+    public var positionAxis: Int? { row.axes.firstIndex(of: .pos) ?? row.axes.firstIndex(of: .keyPos) ?? row.axes.firstIndex(of: .encoderPos) }
 
     /// Where it stands in the table.
     package var index: Int { Self.indices[self] ?? 0 }
     private static let indices = Dictionary(uniqueKeysWithValues: allCases.enumerated().map { ($1, $0) })
-}
 
-/// A site in a given layer, of a given expert.
-public struct HookPoint: Sendable, Hashable {
-    public let site: HookSite
-    /// The block, for sites in blocks.
-    public let layer: Int?
-    /// The expert, for sites of experts.
-    public let expert: Int?
-    /// TransformerLens' full name.
-    public var name: String { site.name(layer: layer, expert: expert) }
+    /// Sites that fire later than their rows say in models of a trait: norms of what is written, norms of the sum, the MLP after
+    /// cross-attention.
+    private static let moves: [(trait: ModelTrait, sites: [HookSite], after: HookSite)] = [
+        (.normOnOutput, [.ln1Scale, .ln1Normalized], .result), (.normOnOutput, [.ln2Scale, .ln2Normalized], .mlpPost),
+        (.postNorm, [.ln1Scale, .ln1Normalized], .mlpIn), (.postNorm, [.ln2Scale, .ln2Normalized], .residPost),
+        (.crossAttention, [.mlpIn], .residMidCross),
+    ]
 
-    public init(_ site: HookSite, layer: Int? = nil, expert: Int? = nil) {
-        self.site = site
-        self.layer = layer
-        self.expert = expert
+    /// The sites of a model with these traits, in firing order.
+    public static func firing(with traits: Set<ModelTrait>) -> [HookSite] {
+        moved(by: traits).filter { $0.row.exists(with: traits) }
     }
 
-    /// Layers, or experts, that a name, which may come from a file, can count.
-    private static let most = 1 << 30
-
-    /// The point of a full name; nil if no site has it.
-    public init?(name: String) {
-        let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-        let layer = parts.count == 3 && parts[0] == "blocks" ? Int(parts[1]) : nil
-        let (rest, expert) = layer == nil ? (name, nil) : Self.withoutExpert(parts[2])
-        guard (0..<Self.most).contains(layer ?? 0), (0..<Self.most).contains(expert ?? 0) else { return nil }
-        guard let site = HookSite(rawValue: layer == nil ? rest : "blocks.{i}.\(rest)"), site.isInBlock == (layer != nil),
-              site.isPerExpert == (expert != nil), site.name(layer: layer, expert: expert) == name else { return nil }
-        self.init(site, layer: layer, expert: expert)
-    }
-
-    /// `mlp.experts.5.hook_post` as `mlp.experts.{e}.hook_post` and 5; other names as they are.
-    private static func withoutExpert(_ name: Substring) -> (name: String, expert: Int?) {
-        let parts = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count == 4, parts[0] == "mlp", parts[1] == "experts", let expert = Int(parts[2]) else { return (String(name), nil) }
-        return ("mlp.experts.{e}.\(parts[3])", expert)
-    }
-
-    /// Every point of a model, in firing order.
-    /// - Parameters:
-    ///   - traits: of a layer; of nil, those of the model as a whole.
-    ///   - experts: of a layer that has any.
-    public static func all(nLayers: Int, experts: Int = 0, traits: (Int?) -> Set<ModelTrait>) -> [HookPoint] {
-        let sites = HookSite.firing(with: traits(nil))
-        let before = sites.prefix { !$0.isInBlock }
-        let after = HookSite.allCases.drop { !$0.isInBlock }.filter { !$0.isInBlock && sites.contains($0) }
-        return before.map { HookPoint($0) }
-            + (0..<nLayers).flatMap { layer in inBlock(layer, HookSite.firing(with: traits(layer)).filter(\.isInBlock), experts: experts) }
-            + after.map { HookPoint($0) }
-    }
-
-    /// The points of one block: those of experts come expert by expert.
-    private static func inBlock(_ layer: Int, _ sites: [HookSite], experts: Int) -> [HookPoint] {
-        let perExpert = sites.filter(\.isPerExpert)
-        return sites.flatMap { site -> [HookPoint] in
-            guard site.isPerExpert else { return [HookPoint(site, layer: layer)] }
-            guard site == perExpert.first else { return [] }
-            return (0..<experts).flatMap { expert in perExpert.map { HookPoint($0, layer: layer, expert: expert) } }
+    /// Every site, in the order that a model with these traits would fire them.
+    static func moved(by traits: Set<ModelTrait>) -> [HookSite] {
+        var sites = allCases
+        for move in moves where traits.contains(move.trait) {
+            sites.removeAll(where: move.sites.contains)
+            if let place = sites.firstIndex(of: move.after) { sites.insert(contentsOf: move.sites, at: place + 1) }
         }
-    }
-
-    /// Whether it fires before another: blocks lie together in a run, and in a block the sites of one expert.
-    package static func firesBefore(_ a: HookPoint, _ b: HookPoint) -> Bool {
-        if let first = a.layer, let second = b.layer, first != second { return first < second }
-        if let first = a.expert, let second = b.expert, first != second { return first < second }
-        return a.site.index < b.site.index
+        return sites
     }
 }

@@ -53,6 +53,32 @@ public struct Hub: Sendable {
         }
     }
 
+    /// The model at a checkpoint of its training, on the calling thread.
+    /// - Returns: a folder, or a file of weights whose `config.json` is in `folder`.
+    package func blockingCheckpoint(_ checkpoint: TrainingCheckpoint, of name: String, isCancelled: @escaping () -> Bool = { false },
+                                    progress: @escaping (HubProgress) -> Void = { _ in }) throws -> (path: String, config: String?) {
+        guard let model = RegisteredModel.named(name), let checkpoints = model.checkpoints else {
+            throw LensError(.usage, "a model without checkpoints of its training", at: name,
+                            expected: "a registered Pythia, Stanford CRFM or NeelNanda model")
+        }
+        switch checkpoints {
+        case .revisions(let prefix, let steps):
+            let revision = "\(prefix)\(try model.value(of: checkpoint, among: steps))"
+            return (try blockingFolder(of: name, revision: revision, isCancelled: isCancelled, progress: progress), nil)
+        case .files:
+            try checkOnline(model.hubID)
+            let download = HubDownload(model.hubID, revision: "main", settings: settings, isCancelled: isCancelled, progress: progress)
+            var chosen = ""
+            let folder = try download.run { files in
+                let valued = files.compactMap { file in SnapshotFiles.checkpointValue(file).map { (value: $0, file: file) } }.sorted { $0 < $1 }
+                let value = try model.value(of: checkpoint, among: valued.map(\.value))
+                chosen = valued.first { $0.value == value }?.file ?? ""
+                return ["config.json", chosen]
+            }
+            return ("\(folder)/\(chosen)", "\(folder)/config.json")
+        }
+    }
+
     private func checkOnline(_ id: String) throws {
         guard !settings.isOffline else {
             throw LensError(.file, "model not on this machine", at: id, expected: "a snapshot in \(settings.cache)",

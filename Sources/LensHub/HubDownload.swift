@@ -23,10 +23,16 @@ final class HubDownload {
         report = progress
     }
 
+    /// - Parameter files: which files; nil: those that make a model.
     /// - Returns: the snapshot's folder.
     func run(files wanted: [String]?) throws -> String {
+        try run { all in try SnapshotFiles.chosen(from: all, wanted: wanted, at: self.id) }
+    }
+
+    /// - Parameter choose: the files to download out of those there are.
+    func run(_ choose: ([String]) throws -> [String]) throws -> String {
         let (commit, all) = try listing()
-        let chosen = try SnapshotFiles.chosen(from: all, wanted: wanted, at: id)
+        let chosen = try choose(all)
         try repository.makeFolders(commit: commit)
         let missing = chosen.filter { !fileExists("\(repository.snapshot(commit))/\($0)") }
         progress.files = missing.count

@@ -43,6 +43,12 @@ enum SnapshotFiles {
                         found: all.prefix(20).joined(separator: ", "))
     }
 
+    /// The step or number of tokens that a checkpoint's file is named by: `checkpoints/NAME_{value}.pth`.
+    static func checkpointValue(_ file: String) -> Int? {
+        guard file.hasPrefix("checkpoints/"), file.hasSuffix(".pth"), let mark = file.lastIndex(of: "_") else { return nil }
+        return Int(file[file.index(after: mark)...].dropLast(".pth".count))
+    }
+
     /// Globs whose `*` stays within a folder.
     private static func matches(_ pattern: String, _ file: String) -> Bool {
         pattern.count { $0 == "/" } == file.count { $0 == "/" } && globMatches(pattern, file)

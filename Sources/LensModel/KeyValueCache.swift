@@ -25,6 +25,8 @@ public struct KeyValueCache: Sendable {
     public private(set) var isFrozen = false
     /// The model it belongs to; nil: not used yet.
     var identity: ModelIdentity?
+    /// What the decoder of an encoder-decoder reads, with the keys and values its layers made of it.
+    var encoded: EncodedInput?
 
     /// An empty cache for `batch` rows.
     public init(for config: ModelConfig, batch: Int) {

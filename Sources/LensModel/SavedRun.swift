@@ -5,11 +5,12 @@ import LensFiles
 import LensHooks
 import LensTensor
 
-/// Writes what a run gave to `path`: `.safetensors` or `.npz`. `tokens` and `hook_tokens` are I64, the rest F32.
+/// Writes what a run gave to `path`: `.safetensors` or `.npz`. `tokens`, `decoder_tokens` and `hook_tokens` are I64, the rest F32.
 /// - Throws: `LensError(.usage)` for another ending, `(.file)` if it cannot be written; an older file is then left as it was.
-public func saveRun(tokens: IntTensor?, logits: Tensor?, cache: ActivationCache, to path: String) throws {
+public func saveRun(tokens: IntTensor?, decoderTokens: IntTensor? = nil, logits: Tensor?, cache: ActivationCache, to path: String) throws {
     var contents: [TensorContent] = []
     if let tokens { contents.append(try TensorContent("tokens", shape: tokens.shape, tokens.array.map(Int64.init))) }
+    if let decoderTokens { contents.append(try TensorContent("decoder_tokens", shape: decoderTokens.shape, decoderTokens.array.map(Int64.init))) }
     if let logits { contents.append(try content("logits", logits)) }
     for (name, activation) in cache.entries {
         if name == HookSite.tokens.rawValue {
@@ -43,7 +44,7 @@ extension ActivationCache {
     /// - Throws: `LensError` if the file cannot be read or holds something that is no activation.
     public init(contentsOf path: String) throws {
         let source = try openTensors(at: path)
-        let points = try source.names.filter { $0 != "tokens" && $0 != "logits" }.map { name -> HookPoint in
+        let points = try source.names.filter { !["tokens", "decoder_tokens", "logits"].contains($0) }.map { name -> HookPoint in
             guard let point = HookPoint(name: name) else {
                 throw LensError(.format, "not an activation", at: "\(path): \(name)", expected: "a hook name",
                                 advice: nearestName(to: name, among: HookSite.allCases.map(\.rawValue)).map { "did you mean \($0)?" })
@@ -54,6 +55,6 @@ extension ActivationCache {
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
         self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false",
                   hasGatedMLP: metadata["has_gated_mlp"].map { $0 == "true" } ?? points.contains { $0.site == .mlpPreLinear })
-        for point in points.sorted(by: HookPoint.firesBefore) { store(point.name, try Tensor(stored: point.name, in: source)) }
+        for point in HookPoint.inFiringOrder(points) { store(point.name, try Tensor(stored: point.name, in: source)) }
     }
 }

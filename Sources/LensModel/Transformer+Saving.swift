@@ -44,6 +44,10 @@ extension Transformer {
         guard config.position != .none else {
             throw LensError(.usage, "TransformerLens has no name for a model without positions", at: folder)
         }
+        guard config.kind == .decoder, !config.postNorm, config.dEmbed == nil else {
+            throw LensError(.usage, "TransformerLens' configuration cannot say what this model is", at: folder,
+                            advice: "keep the folder it was loaded from")
+        }
         try makeFolder(folder)
         let tensors = try parameters.names.filter { !$0.hasSuffix("b_gate") || parameters.tensor($0) != nil }.map { name in
             let spec = try parameters[name].shape

@@ -16,9 +16,7 @@ extension Transformer {
     /// - Throws: `LensError(.shape)`.
     public func unembed(_ residual: Tensor, normalizing: Bool = true) throws -> Tensor {
         try checkWidth(residual)
-        var input = normalizing ? try finalNorm(residual) : residual
-        if config.unembedScale != 1 { input = try input.scaled(by: Float(config.unembedScale)) }
-        let logits = try weights.wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
+        let logits = try weights.logits(of: normalizing ? finalNorm(residual) : residual, config)
         return try config.outputSoftcap.map { try logits.softcapped(Float($0)) } ?? logits
     }
 

@@ -1,4 +1,4 @@
-// A decoder that runs on tokens: configuration, parameters and the run. Immutable and Sendable; hooks are values given to
+// A model that runs on tokens: configuration, parameters and the run. Immutable and Sendable; hooks are values given to
 // a run. Text, files and the hub are other targets' business.
 
 import LensFiles
@@ -12,6 +12,8 @@ public struct Transformer: Sendable {
     /// How the weights were rewritten since they were loaded.
     public let processing: ProcessingRecord
     let weights: Weights
+    /// The first of two stacks; nil for models of one.
+    let encoder: (config: ModelConfig, weights: Weights)?
     let identity = ModelIdentity()
 
     public init(config: ModelConfig, parameters: Parameters, processing: ProcessingRecord = ProcessingRecord()) throws {
@@ -19,7 +21,8 @@ public struct Transformer: Sendable {
         self.processing = processing
         self.config = config
         self.parameters = parameters
-        weights = try Weights(parameters, config)
+        weights = try Weights(parameters, config, stack: config.encoder == nil ? .blocks : .decoder)
+        encoder = try config.encoderConfig.map { ($0, try Weights(parameters, $0, stack: .encoder)) }
     }
 
     /// From parameters in TransformerLens' names and shapes.
@@ -59,6 +62,10 @@ public struct Transformer: Sendable {
         public var lossPerToken = false
         /// 1 for real tokens, 0 for padding or tokens to ignore: `[batch, pos]`; nil: all real.
         public var attentionMask: IntTensor?
+        /// The kind of each token (which sentence it is of), `[batch, pos]`, for an encoder with such embeddings; nil: all 0.
+        public var tokenTypes: IntTensor?
+        /// What the encoder of an encoder-decoder reads. Not read again where a key-value cache holds its output.
+        public var encoderInput: EncoderInput?
         /// First layer to run; negative from the end. The input is then a residual stream.
         public var startAtLayer: Int?
         /// First layer not to run; negative from the end. The run then returns the residual stream before it.
@@ -98,7 +105,8 @@ public struct Transformer: Sendable {
         public var logits: Tensor?
         /// Mean next-token cross-entropy in nats, shape `[]`; or `[batch, pos - 1]` per token.
         public var loss: Tensor?
-        /// `[batch, pos, d_model]`: the stream before `stopAtLayer`, where one was given.
+        /// `[batch, pos, d_model]`: the stream before `stopAtLayer`, where one was given; an encoder's output, where no logits
+        /// were wanted.
         public var residual: Tensor?
         public var cache: ActivationCache
     }
@@ -118,17 +126,22 @@ public struct Transformer: Sendable {
                             found: input.tokens == nil ? "embeddings" : "tokens")
         }
         let mask = try checkedMask(options.attentionMask, shape)
+        let types = try checkedTokenTypes(options.tokenTypes, shape)
         var held = try checkedCache(keyValues, shape.batch, plan, options)
-        let keeps = keyValues != nil, frozen = held.isFrozen ? held : nil
+        let keeps = keyValues != nil, frozen = held.isFrozen ? held : nil, encodedBefore = held.encoded
+        let encoderCache = try encode(plan, options, batch: shape.batch, into: &held)
         keyValues = nil
         let before = (count: held.count, recomputable: held.recomputableCount)
         let range = start..<max(start, stop ?? config.nLayers)
         let pass: ForwardPass
         do {
-            pass = try ForwardPass(self, plan: plan, input, newMask: mask, isWhole: range == 0..<config.nLayers, taking: &held,
-                                   keepsKeyValues: keeps, options)
+            pass = try ForwardPass(self, stack: config.encoder == nil ? .blocks : .decoder, plan: plan, input, newMask: mask,
+                                   isWhole: range == 0..<config.nLayers, taking: &held, keepsKeyValues: keeps, options)
+            pass.tokenTypes = types
+            if let encoderCache { pass.cache = encoderCache }
         } catch {
             held.undoPass(to: before)
+            held.encoded = encodedBefore
             if keeps { keyValues = frozen ?? held }
             throw error
         }
@@ -139,6 +152,7 @@ public struct Transformer: Sendable {
             return output
         } catch {
             pass.keyValues.undoPass(to: before)
+            pass.keyValues.encoded = encodedBefore
             if keeps { keyValues = frozen ?? pass.keyValues }
             throw error
         }
@@ -182,13 +196,15 @@ public struct Transformer: Sendable {
             output.residual = stream
             return output
         }
-        let watched = [HookSite.lnFinalScale, .lnFinalNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
+        let watched = HookSite.allCases.contains { !$0.isInBlock && $0.index > HookSite.residPost.index && pass.plan.touches($0) }
         let onlyLast = options.onlyLastLogits && !watched && options.returnType == .logits && pass.pos > 0
         let normalized = try pass.finalNorm(onlyLast ? stream.at(.all, .from(-1)) : stream)
+        try pass.pooledHeads(normalized)
+        if config.kind == .encoder, options.returnType == .none || !config.unembeds { output.residual = normalized }
         // Nothing is returned then, but someone may look at what would have been.
-        let isUnembeddingWatched = pass.plan.touches(.unembedIn) || pass.plan.touches(.unembedOut)
-        guard options.returnType != .none || isUnembeddingWatched else { return output }
-        let logits = try pass.unembed(normalized)
+        let isUnembeddingWatched = [HookSite.mlmScale, .mlmNormalized, .unembedIn, .unembedOut].contains { pass.plan.touches($0) }
+        guard config.unembeds, options.returnType != .none || isUnembeddingWatched else { return output }
+        let logits = try pass.unembed(pass.mlmTransform(normalized))
         if [.logits, .both].contains(options.returnType) { output.logits = logits }
         if [.loss, .both].contains(options.returnType) {
             guard let tokens else {

@@ -19,7 +19,9 @@ public struct AttentionSpec: Sendable, Hashable {
     public var sinks: [Float]?
     /// Biases are those of key positions alone, rounded to bfloat16 and scaled as scores are (Falcon-RW).
     public var roundsALiBi: Bool
-    /// Whether a query sees only positions up to its own.
+    /// A number for each head and distance, added to scores, where given.
+    public var relative: RelativeBias?
+    /// Whether a query sees only positions up to its own. Otherwise there may be fewer keys than queries.
     public var causal: Bool
     /// A query at p sees positions after p - window, where given.
     public var window: Int?
@@ -35,6 +37,25 @@ public struct AttentionSpec: Sendable, Hashable {
         self.roundsALiBi = roundsALiBi
         self.causal = causal
         self.window = window
+    }
+}
+
+/// What each head adds to the score of a key at a distance from the query (key position - query position): distances
+/// further than `reach` have the furthest one's.
+public struct RelativeBias: Sendable, Hashable {
+    public let heads: Int
+    public let reach: Int
+    /// `[heads, 2 · reach + 1]`, from -reach on.
+    let values: [Float]
+
+    /// - Throws: `LensError(.shape)` if there is not a value for each head and distance.
+    public init(heads: Int, reach: Int, values: [Float]) throws {
+        guard heads > 0, reach >= 0, values.count == heads * (2 * reach + 1) else {
+            throw LensError(.shape, "relative bias", expected: "[\(heads), \(2 * reach + 1)]", found: "\(values.count) values")
+        }
+        self.heads = heads
+        self.reach = reach
+        self.values = values
     }
 }
 
@@ -81,14 +102,14 @@ public func attention(_ spec: AttentionSpec, from source: AttentionSource, over 
     let queries: Int
     if case .queries = source {
         queries = shape.count == 4 ? shape[1] : -1
-        guard shape == [batch, queries, spec.heads, spec.dHead], queries <= keys else { throw mismatch("[\(batch), pos, \(spec.heads), \(spec.dHead)]", shape) }
+        guard shape == [batch, queries, spec.heads, spec.dHead], queries <= keys || !spec.causal else { throw mismatch("[\(batch), pos, \(spec.heads), \(spec.dHead)]", shape) }
     } else {
         queries = shape.count == 4 ? shape[2] : -1
         guard shape == [batch, spec.heads, queries, keys] else { throw mismatch("[\(batch), \(spec.heads), pos, \(keys)]", shape) }
     }
     guard pages.kvHeads == spec.kvHeads, pages.dHead == spec.dHead, spec.kvHeads > 0, spec.heads % spec.kvHeads == 0,
           keyMask.map({ $0.count == batch * keys }) ?? true, spec.alibi.map({ $0.count == spec.heads }) ?? true,
-          spec.sinks.map({ $0.count == spec.heads }) ?? true else {
+          spec.sinks.map({ $0.count == spec.heads }) ?? true, spec.relative.map({ $0.heads == spec.heads }) ?? true else {
         throw mismatch("keys of \(spec.kvHeads) heads, slopes of \(spec.heads)", shape)
     }
     let square = [batch, spec.heads, queries, keys]
@@ -137,14 +158,18 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
                 first.withUnsafeBufferPointer { firstBuffer in
                     (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
                         (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
-                          (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
-                            args.pages = UnsafePointer(readable)
-                            args.first = firstBuffer.baseAddress
-                            args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
-                            args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
-                            args.sinks = spec.sinks == nil ? nil : sinks.baseAddress
-                            withExtendedLifetime(scratch) { lens_attention(isa, &args) }
-                          }
+                            (spec.relative?.values ?? []).withUnsafeBufferPointer { relative in
+                                (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
+                                    args.pages = UnsafePointer(readable)
+                                    args.first = firstBuffer.baseAddress
+                                    args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
+                                    args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
+                                    args.relative = spec.relative == nil ? nil : relative.baseAddress
+                                    args.reach = Int64(spec.relative?.reach ?? 0)
+                                    args.sinks = spec.sinks == nil ? nil : sinks.baseAddress
+                                    withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                                }
+                            }
                         }
                     }
                 }

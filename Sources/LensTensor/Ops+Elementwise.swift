@@ -14,6 +14,13 @@ extension Tensor {
         return out
     }
 
+    /// The hyperbolic tangent of every element.
+    public func tanh() throws -> Tensor {
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime(x) { lens_activation(isa, LENS_ACT_TANH, Int64(count), x.elements, out.storage.pointer) }
+        return out
+    }
+
     /// `cap · tanh(x / cap)` of every element; the tanh is that of softcapped scores.
     public func softcapped(_ cap: Float) throws -> Tensor {
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)

@@ -24,12 +24,18 @@ public struct Architecture: Sendable {
     let ignoredTensors: [String]
     /// Whether its own reading of the configuration looks at `quantization_config`.
     var readsQuantization = false
+    /// Whether models read one text and write another.
+    var isEncoderDecoder = false
+    /// What a checkpoint settles whatever its configuration says: parts that some files of a class hold and others do not.
+    /// It is told whether the file holds a tensor of a name, with or without prefix.
+    var settle: @Sendable (ModelConfig, (String) -> Bool) -> ModelConfig = { config, _ in config }
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .apertus, .bloom, .cohere, .cohere2, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2, .gptBigCode, .gptJ,
-        .gptNeo, .gptNeoX, .gptOSS, .granite, .graniteMoE, .llama, .ministral, .mistral, .mistral3, .mixtral, .mpt, .olmo, .olmo2, .olmo3,
-        .olmoe, .opt, .phi, .phi3, .qwen, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .santaCoder, .smolLM3, .stableLM, .starCoder2,
+        .apertus, .bert, .bloom, .cohere, .cohere2, .distilBERT, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2,
+        .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .gptOSS, .granite, .graniteMoE, .llama, .ministral, .mistral, .mistral3, .mixtral, .mpt,
+        .olmo, .olmo2, .olmo3, .olmoe, .openAIGPT, .opt, .phi, .phi3, .qwen, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .roberta, .santaCoder,
+        .smolLM3, .stableLM, .starCoder2, .t5,
     ]
 
     /// The family of a `config.json`.
@@ -48,7 +54,7 @@ public struct Architecture: Sendable {
     /// - Throws: `LensError(.config)` for a missing, unknown or unsupported key.
     func modelConfig(_ json: JSON, at location: String) throws -> ModelConfig {
         let reader = try ConfigReader(json, at: location)
-        try reader.require("is_encoder_decoder", false)
+        try reader.require("is_encoder_decoder", .bool(isEncoderDecoder))
         try reader.require("add_cross_attention", false)
         if !readsQuantization { try reader.require("quantization_config", nil, because: "load the unquantised weights") }
         var config = try self.config(reader)
@@ -60,6 +66,11 @@ public struct Architecture: Sendable {
         try reader.finish(ignoring: ignoredKeys.union(Self.neutralKeys))
         do { try config.validate() } catch let error as LensError { throw error.located(in: location) }
         return config
+    }
+
+    /// The configuration of a checkpoint that holds these tensors.
+    func settled(_ config: ModelConfig, _ tensors: any TensorSource) -> ModelConfig {
+        settle(config) { name in (prefixes + [""]).contains { tensors.entry($0 + name) != nil } }
     }
 
     /// Keys of every Hugging Face configuration that change no number in a forward pass: names, training, generation,

@@ -67,8 +67,9 @@ public struct ModelFolder: Sendable {
         let stored = try openWeights()
         // A file written by `tlens quantize` has every matrix the way round that its blocks need.
         let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype,
-                                  tensors: gguf == nil ? try adapted(stored, architecture) : stored,
+        let tensors = gguf == nil ? try adapted(stored, architecture) : stored
+        let config = architecture.settled(config, tensors), storedConfig = architecture.settled(storedConfig, tensors)
+        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors,
                                   changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
         return try Transformer(config: config, parameters: loader.load())
     }

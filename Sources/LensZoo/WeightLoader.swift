@@ -231,7 +231,7 @@ struct WeightLoader {
     private func plain(_ rule: WeightRule, _ entry: TensorEntry, _ element: PackedMatrix.Element, shape: [Int]) throws -> Tensor {
         let count = shape.reduce(1, *)
         // A bias of heads is one row in the file: what must agree is the number of elements, and for tables the shape.
-        let isTable = shape.count == 2 && rule.parameter.contains("embed.")
+        let isTable = shape.count == 2 && (rule.parameter.contains("embed.") || rule.parameter.hasSuffix(".rel_pos_bias.weight"))
         let total = rule.outputs.total(for: count)
         let stored = isTable ? [total / shape[1], shape[1]] : [total]
         // Or the parameter's own shape; a single number may have axes of one.

@@ -186,6 +186,26 @@ struct WeightRule: Sendable {
         return tied ? [.linear("unembed.W_U", from: table)] : [embedding, .linear("unembed.W_U", from: head)]
     }
 
+    /// A layer of an encoder's heads, `[out, in]` and its bias.
+    static func layer(_ parameter: String, from source: String) -> [WeightRule] {
+        [.linear("\(parameter).W", from: "\(source).weight"), .plain("\(parameter).b", from: "\(source).bias")]
+    }
+
+    /// Embeddings and unembedding of an encoder: its table alone, where nothing is unembedded.
+    static func encoderEmbeddings(_ config: ModelConfig, _ table: String, head: String, bias: String, or otherBias: String) -> [WeightRule] {
+        let embedding = WeightRule.plain("embed.embed.W_E", from: table)
+        guard config.unembeds else { return [embedding] }
+        // An output matrix of its own has its own bias; tied, the bias beside it is meant.
+        if config.tiesEmbeddings { return [.linear("unembed.W_U", from: table), WeightRule.plain("unembed.b_U", from: bias).or(otherBias)] }
+        return [embedding, .linear("unembed.W_U", from: head), WeightRule.plain("unembed.b_U", from: otherBias).or(bias)]
+    }
+
+    /// The position table of an encoder, whose first rows may stand for nothing.
+    static func encoderPositions(_ config: ModelConfig, from source: String) -> WeightRule {
+        let unused = (config.encoderParts?.unusedPositions ?? 0) * config.dModel, table = config.nCtx * config.dModel
+        return .plain("embed.pos_embed.W_pos", from: source, .span(unused..<unused + table, of: unused + table))
+    }
+
     /// The names of its tensors, where the parameter has this shape: one, or one for each head.
     func sources(for shape: [Int]) -> [String] {
         guard source.contains("{h}") else { return [source] }

@@ -80,6 +80,14 @@ extension HookedRunning {
         case .texts(let texts): rows = try texts.map { try tokens(of: $0, prependBOS: prependBOS) }
         case .tokens(let given): rows = given
         }
+        return try generation(of: rows, options, stopAtEOS: stopAtEOS, stopStrings: stopStrings, onText: onText)
+    }
+}
+
+extension HookedModel {
+    /// Continues rows of tokens and tells everything `options` asks for.
+    func generation(of rows: [[Int]], _ options: GenerationOptions, stopAtEOS: Bool, stopStrings: [String],
+                    onText: ([String]) throws -> Bool) throws -> TextGeneration {
         var options = self.options(options, stopAtEOS)
         guard tokenizer != nil else {
             if !stopStrings.isEmpty { throw LensError(.usage, "stop strings need a tokenizer", found: "a model without one") }
@@ -104,7 +112,7 @@ extension HookedRunning {
     }
 
     /// With this model's hooks and, where asked, its tokens that end rows.
-    private func options(_ options: GenerationOptions, _ stopAtEOS: Bool) -> GenerationOptions {
+    func options(_ options: GenerationOptions, _ stopAtEOS: Bool) -> GenerationOptions {
         var options = options
         options.hooks = scopedHooks + options.hooks
         if stopAtEOS { options.eosTokens.formUnion(eosTokens) }

@@ -27,18 +27,6 @@ extension HookedRunning {
         try tokenBatch(input, prependBOS: prependBOS, paddingSide: paddingSide ?? defaultPaddingSide, truncate: truncate).tokens
     }
 
-    /// The text of a token.
-    public func toString(_ token: Int) throws -> String { try toString([token]) }
-
-    /// The text of tokens, special ones included.
-    public func toString(_ tokens: [Int]) throws -> String { try decoded(tokens) }
-
-    /// The text of each row of tokens, special ones included.
-    public func toString(_ rows: [[Int]]) throws -> [String] { try rows.map { try toString($0) } }
-
-    /// The text of each row of tokens, special ones included; of a tensor of one axis, one text.
-    public func toString(_ tokens: IntTensor) throws -> [String] { try toString(tokens.rank == 1 ? [tokens.array] : tokens.rows) }
-
     /// The text of each token alone, of a text cut to the model's context.
     public func toStrTokens(_ text: String, prependBOS: Bool? = nil) throws -> [String] {
         try toStrTokens(try toTokens(text, prependBOS: prependBOS).array)
@@ -48,14 +36,6 @@ extension HookedRunning {
     public func toStrTokens(_ texts: [String], prependBOS: Bool? = nil) throws -> [[String]] {
         try texts.map { try toStrTokens($0, prependBOS: prependBOS) }
     }
-
-    /// The text of each token alone.
-    public func toStrTokens(_ tokens: [Int]) throws -> [String] {
-        try tokens.map { try decoded([$0]) }
-    }
-
-    /// The text of each token alone, of a tensor `[pos]` or `[1, pos]`.
-    public func toStrTokens(_ tokens: IntTensor) throws -> [String] { try toStrTokens(try Self.oneRow(tokens)) }
 
     /// The one token of a text.
     /// - Throws: `LensError(.text)` if it is not exactly one.
@@ -67,27 +47,10 @@ extension HookedRunning {
         return tokens[0]
     }
 
-    /// The text of one token.
-    public func toSingleStrToken(_ token: Int) throws -> String { try toString([token]) }
-
-    /// Where a token is among others.
-    /// - Throws: `LensError(.text)` if it is not among them.
-    public func getTokenPosition(_ token: Int, in tokens: [Int], mode: TokenPositionMode = .first) throws -> Int {
-        guard let place = mode == .first ? tokens.firstIndex(of: token) : tokens.lastIndex(of: token) else {
-            throw LensError(.text, "the token does not occur in the prompt", found: "\(token)")
-        }
-        return place
-    }
-
     /// Where a token is in a text; positions count a beginning-of-sequence token if there is one.
     public func getTokenPosition(_ token: Int, in text: String, mode: TokenPositionMode = .first,
                                  prependBOS: Bool? = nil) throws -> Int {
         try getTokenPosition(token, in: try toTokens(text, prependBOS: prependBOS).array, mode: mode)
-    }
-
-    /// Where a token is in a tensor `[pos]` or `[1, pos]`.
-    public func getTokenPosition(_ token: Int, in tokens: IntTensor, mode: TokenPositionMode = .first) throws -> Int {
-        try getTokenPosition(token, in: try Self.oneRow(tokens), mode: mode)
     }
 
     /// Where a text that is a single token is among tokens.
@@ -99,13 +62,6 @@ extension HookedRunning {
     public func getTokenPosition(_ token: String, in text: String, mode: TokenPositionMode = .first,
                                  prependBOS: Bool? = nil) throws -> Int {
         try getTokenPosition(try toSingleToken(token), in: text, mode: mode, prependBOS: prependBOS)
-    }
-
-    private static func oneRow(_ tokens: IntTensor) throws -> [Int] {
-        guard tokens.rank == 1 || tokens.rows.count == 1 else {
-            throw LensError(.shape, "more than one row of tokens", expected: "[pos] or [1, pos]", found: "\(tokens.rows.count) rows")
-        }
-        return tokens.array
     }
 
     /// Tokens of one text.
@@ -142,14 +98,6 @@ extension HookedRunning {
         guard case .texts = input, let tokenizer, tokenizer.bosID != nil,
               !(prependBOS ?? model.config.defaultPrependBOS) else { return model.config.nCtx }
         return max(0, model.config.nCtx - 1)
-    }
-
-    func requiredTokenizer() throws -> Tokenizer {
-        guard let tokenizer else {
-            throw LensError(.usage, "this model has no tokenizer", expected: "a folder with tokenizer.json",
-                            advice: "give tokens instead of text")
-        }
-        return tokenizer
     }
 }
 

@@ -8,7 +8,7 @@ import LensTensor
 import LensText
 
 /// A model that can run, with the hooks it carries.
-public protocol HookedRunning: HasTransformer {
+public protocol HookedRunning: HookedModel {
     var tokenizer: Tokenizer? { get }
     /// Hooks every run has, before its own.
     var scopedHooks: [Hook] { get }

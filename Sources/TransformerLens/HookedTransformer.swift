@@ -49,12 +49,21 @@ public struct HookedTransformer: Sendable, HookedRunning {
     ///     exact (`model.processing` tells). `.none` gives Hugging Face's numbers. Quantised files are not rewritten.
     ///   - options: a part of the layers, another context, how weights are kept (`dtype`), …
     ///   - tokenizer: in place of the model's own.
+    ///   - checkpoint: a checkpoint of the model's training, for registered models that have them.
     /// - Throws: `LensError`: `.name` or `.file` if it is not found, `.config`, `.weights` or `.format` if it does not fit.
     public static func fromPretrained(_ name: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
-                                      tokenizer: Tokenizer? = nil) async throws -> HookedTransformer {
+                                      tokenizer: Tokenizer? = nil, checkpoint: TrainingCheckpoint? = nil) async throws -> HookedTransformer {
         // Loading is long and synchronous: on a task of its own, so the caller's executor is free meanwhile.
         try await Task.detached {
-            try HookedTransformer(folder: Hub().blockingFolder(of: name), processing: processing, options: options, tokenizer: tokenizer)
+            var options = options, path = ""
+            if let checkpoint {
+                let place = try Hub().blockingCheckpoint(checkpoint, of: name)
+                path = place.path
+                options.config = options.config ?? place.config
+            } else {
+                path = try Hub().blockingFolder(of: name)
+            }
+            return try HookedTransformer(folder: path, processing: processing, options: options, tokenizer: tokenizer)
         }.value
     }
 
@@ -62,13 +71,13 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// rewritten as by `fromPretrained`.
     public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
                 tokenizer: Tokenizer? = nil) throws {
-        // What is rewritten is rounded or quantised after that.
+        // What is rewritten is read as it is, and rounded or quantised once, after that.
         var stored = options
         if processing != .none { stored.dtype = nil }
         let folder = try ModelFolder(path: path, options: stored)
+        try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
         let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
-        var model = try Transformer.processed(folder.load(), processing)
-        if let dtype = options.dtype, processing != .none { model = try model.keeping(dtype) }
+        let model = try Transformer.processed(folder.load(), processing, keeping: processing == .none ? nil : options.dtype)
         self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 

@@ -12,9 +12,17 @@ public protocol ModelInput {
 }
 
 /// Text or tokens, one row or several.
-public enum ModelInputKind: Sendable {
+public enum ModelInputKind: Sendable, ModelInput {
     case texts([String])
     case tokens([[Int]])
+
+    public var modelInput: ModelInputKind { self }
+
+    /// The rows of tokens; none of texts.
+    public var rows: [[Int]] {
+        if case .tokens(let rows) = self { return rows }
+        return []
+    }
 }
 
 /// What an array can hold to be a model's input.

@@ -98,6 +98,15 @@ extension HookedTransformer {
     /// A token as a table shows it.
     func shown(_ token: Int) throws -> String { tokenizer == nil ? "\(token)" : quoted(try decoded([token])) }
 
+    /// An answer given as a text of one token, or as `#id`.
+    func outputToken(_ text: String) throws -> Int {
+        guard text.hasPrefix("#"), let id = Int(text.dropFirst()) else { return try toSingleToken(text) }
+        guard (0..<config.dVocabOut).contains(id) else {
+            throw LensError(.usage, "token out of range", expected: "0..<\(config.dVocabOut)", found: "\(id)")
+        }
+        return id
+    }
+
     /// The text of each token where it stands: what it adds to the text before it, so that the spaces are there which a token
     /// decoded alone loses.
     func texts(of tokens: ArraySlice<Int>, after before: ArraySlice<Int>) throws -> [String] {

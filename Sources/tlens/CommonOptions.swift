@@ -38,7 +38,17 @@ struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A folder with a LoRA adapter (PEFT) to merge into the weights.", valueName: "dir"))
     var adapter: String?
 
+    @Option(help: ArgumentHelp("A checkpoint of the model's training by its step (or tokens), or the n-th as #n (#-1: the last).", valueName: "step"))
+    var checkpoint: String?
+
+    /// The checkpoint asked for.
+    private var trainingCheckpoint: TrainingCheckpoint? {
+        guard let checkpoint else { return nil }
+        return checkpoint.hasPrefix("#") ? Int(checkpoint.dropFirst()).map { .index($0) } : Int(checkpoint).map { .value($0) }
+    }
+
     func validate() throws {
+        if let checkpoint, trainingCheckpoint == nil { throw ValidationError("--checkpoint takes a step or #n, not '\(checkpoint)'") }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
         if let dtype, WeightFormat(rawValue: dtype)?.packsNumbers != true {
             throw ValidationError("--dtype takes \(WeightFormat.loadable.map(\.rawValue).joined(separator: ", ")), not '\(dtype)'")
@@ -56,10 +66,22 @@ struct ModelOptions: ParsableArguments {
         let progress = Progress(output)
         progress.show("loading \(model) …")
         defer { progress.clear() }
-        let load = LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter,
-                               dtype: dtype.flatMap(WeightFormat.init))
-        return try HookedTransformer(folder: localFolder(of: model, progress), processing: WeightProcessing(name: processing) ?? .default,
-                                     options: load)
+        let (path, options) = try place(progress)
+        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default, options: options)
+    }
+
+    /// What of the model to load, and how.
+    var loadOptions: LoadOptions {
+        LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter, dtype: dtype.flatMap(WeightFormat.init))
+    }
+
+    /// The model's folder or file, downloaded if need be, and how to load it.
+    func place(_ progress: Progress) throws -> (path: String, options: LoadOptions) {
+        var options = loadOptions
+        guard let trainingCheckpoint else { return (try localFolder(of: model, progress), options) }
+        let place = try localCheckpoint(trainingCheckpoint, of: model, progress)
+        options.config = options.config ?? place.config
+        return (place.path, options)
     }
 }
 

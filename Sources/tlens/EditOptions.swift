@@ -21,5 +21,14 @@ struct EditOptions: ParsableArguments {
     }
 }
 
+extension EditOptions {
+    /// Hooks that make them in an encoder, or an encoder-decoder: activations come from files, not from prompts.
+    func hooks(_ edits: [Edit], _ model: any HookedModel) throws -> [Hook] {
+        try Edit.hooks(edits, for: model.model) { _ in
+            throw LensError(.usage, "edits that take activations from a prompt are for decoders", at: model.config.modelName, advice: "take them from a file")
+        }
+    }
+}
+
 /// What the help of commands with --edit says.
 let editHelp = Edit.help

@@ -11,6 +11,7 @@ struct Generate: ParsableCommand {
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions
+    @OptionGroup var decoder: DecoderOptions
 
     @Option(help: ArgumentHelp("Most tokens to add.", valueName: "n"))
     var maxNewTokens = 20
@@ -58,16 +59,40 @@ struct Generate: ParsableCommand {
 
     func run() throws {
         let edits = try editing.edits()
-        let model = try options.load(output)
-        let rows = try chat ? chatRows(model) : input.rows(model)
+        switch try options.open(output) {
+        case .decoder(let model):
+            try decoder.refuse(for: "a decoder")
+            try run(model, edits)
+        case .encoder: throw LensError(.usage, "an encoder does not generate", at: options.model, advice: "tlens run shows what stands behind its masks")
+        case .encoderDecoder(let model): try run(model, edits)
+        }
+    }
+
+    private func run(_ model: HookedTransformer, _ edits: [Edit]) throws {
+        try generate(model, chat ? chatRows(model) : input.rows(model), edits, hooks: editing.hooks(edits, model, input.bos)) { rows, options, onText in
+            try model.generation(rows, options, stopAtEOS: !ignoresEOS, stopStrings: stop, onText: onText)
+        }
+    }
+
+    /// What an encoder-decoder writes on reading each input.
+    private func run(_ model: HookedEncoderDecoder, _ edits: [Edit]) throws {
+        guard !chat else { throw LensError(.usage, "an encoder-decoder has no chat template", found: "--chat") }
+        let given = try model.rows(input.given(), addSpecialTokens: input.addsSpecialTokens)
+        try generate(model, decoder.rows(model, count: given.count), edits, hooks: editing.hooks(edits, model)) { rows, options, onText in
+            try model.generation(given, decoderInput: rows, options, stopAtEOS: !ignoresEOS, stopStrings: stop, onText: onText)
+        }
+    }
+
+    /// Continues `rows` and shows what comes of them.
+    private func generate(_ model: any HookedModel, _ rows: [[Int]], _ edits: [Edit], hooks: [Hook],
+                          _ body: ([[Int]], GenerationOptions, ([String]) throws -> Bool) throws -> TextGeneration) throws {
         if stream, rows.count != 1 { throw LensError(.usage, "--stream takes one prompt", found: "\(rows.count)") }
         if model.tokenizer == nil, !stop.isEmpty { throw LensError(.usage, "--stop needs a tokenizer") }
-        var generation = GenerationOptions(maxNewTokens: maxNewTokens, sampling: choice.sampling, hooks: try editing.hooks(edits, model, input.bos),
-                                           cache: .names(filters))
+        var generation = GenerationOptions(maxNewTokens: maxNewTokens, sampling: choice.sampling, hooks: hooks, cache: .names(filters))
         if output.json { generation.outputs = .logProbabilities }
         var shown = stream && !chat && model.tokenizer != nil ? try model.decoded(rows[0], skipSpecialTokens: true) : ""
         if stream { try say(shown, terminator: "") }
-        let result = try model.generation(rows, generation, stopAtEOS: !ignoresEOS, stopStrings: stop) { added in
+        let result = try body(rows, generation) { added in
             if stream {
                 try say(added[0], terminator: "")
                 shown += added[0]
@@ -94,7 +119,7 @@ struct Generate: ParsableCommand {
         }
     }
 
-    private func show(_ result: TextGeneration, _ model: HookedTransformer, _ edits: [Edit]) throws {
+    private func show(_ result: TextGeneration, _ model: any HookedModel, _ edits: [Edit]) throws {
         let generation = result.generation, texts = model.tokenizer == nil ? nil : chat ? result.continuations : result.texts
         if output.json {
             try printJSON(.array(generation.tokens.indices.map { row in

@@ -22,6 +22,8 @@ struct Heatmap {
     let values: [[Double]]
     var digits = 3
     var scale = Scale.sequential
+    /// What stands in the cells instead of their numbers, which then only colour them.
+    var texts: [[String]]?
     /// What stands above the row labels.
     var corner = ""
 
@@ -42,7 +44,7 @@ struct Heatmap {
     /// The text, one block of columns after another where they do not fit beside each other.
     func text(on terminal: Terminal) -> String {
         let rowWidth = ([corner] + rows).map { TextTable.width($0) }.max() ?? 0
-        let cells = values.map { $0.map { $0.isNaN ? "·" : fixed($0, digits) } }
+        let cells = texts ?? values.map { $0.map { $0.isNaN ? "·" : fixed($0, digits) } }
         // A number whole; a long label cut rather than all columns widened.
         let cellWidth = cells.joined().map { TextTable.width($0) }.max() ?? 0
         let labelWidth = columns.map { TextTable.width($0) }.max() ?? 0

@@ -12,13 +12,14 @@ struct Info: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let model = try options.load(output)
+        let model = try options.open(output).any
         try output.json ? printJSON(json(model)) : printText(model)
     }
 
-    private func printText(_ model: HookedTransformer) throws {
+    private func printText(_ model: any HookedModel) throws {
         let fields = try model.config.hookedTransformerConfig.asObject(at: "configuration")
         var facts = TextTable(["configuration", ""])
+        facts.add(["runs as", model.config.kind.typeName])
         for (name, value) in fields.pairs where !value.isNull {
             facts.add([name, escaped(try value.stringValue ?? value.text())])
         }
@@ -27,20 +28,22 @@ struct Info: ParsableCommand {
         for (format, count, bytes) in formats(model.model.parameters) {
             facts.add(["  \(format)", "\(grouped(bytes)) bytes, \(count) \(count == 1 ? "tensor" : "tensors")"])
         }
-        facts.add(["processing", escaped(model.processing.description)])
+        facts.add(["processing", escaped(model.model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
         try say(facts.text + "\n")
         var table = TextTable(["hook site", "shape", "holds"])
-        for site in sites(model.config) {
-            table.add([site.rawValue + (site.row.isOnDemand ? " *" : ""), shape(site, model.config), site.row.about])
+        for (stack, site) in sites(model.config) {
+            table.add([Self.name(stack, site) + (site.row.isOnDemand ? " *" : ""), shape(site, model.config), site.row.about])
         }
         try say(table.text)
-        try say("\n{i}: 0 to \(model.config.nLayers - 1).\(experts(model.config))  *: exists where it is named, not under `all`.")
+        let layers = model.config.hookStacks.map { "\($0.stack == .blocks ? "" : "\($0.stack.rawValue) ")0 to \($0.nLayers - 1)" }.joined(separator: ", ")
+        let experts = model.config.mlp?.experts.map { "  {e}: 0 to \($0.count - 1)." } ?? ""
+        try say("\n{i}: \(layers).\(experts)  *: exists where it is named, not under `all`.")
     }
 
-    private func json(_ model: HookedTransformer) throws -> JSON {
+    private func json(_ model: any HookedModel) throws -> JSON {
         [
-            "config": model.config.hookedTransformerConfig,
+            "config": model.config.hookedTransformerConfig, "type": .string(model.config.kind.typeName),
             "parameters": .int(model.model.parameters.count),
             "bytes": .int(model.model.parameters.byteCount),
             "weights": .array(model.model.parameters.kept.map { kept in
@@ -48,13 +51,13 @@ struct Info: ParsableCommand {
                  "bytes": .int(kept.byteCount)]
             }),
             "processing": [
-                "done": .array(model.processing.done.map { .string($0.rawValue) }),
-                "skipped": .array(model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
+                "done": .array(model.model.processing.done.map { .string($0.rawValue) }),
+                "skipped": .array(model.model.processing.skipped.map { ["step": .string($0.step.rawValue), "reason": .string($0.reason)] }),
             ],
             "instruction_set": .string(try Kernels.instructionSet()),
             "threads": .int(Kernels.threads),
-            "hook_sites": .array(sites(model.config).map { site in
-                ["name": .string(site.rawValue), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
+            "hook_sites": .array(sites(model.config).map { stack, site in
+                ["name": .string(Self.name(stack, site)), "on_demand": .bool(site.row.isOnDemand), "about": .string(site.row.about),
                  "axes": .array(model.config.axes(of: site).map { .string($0.rawValue) }),
                  "shape": .array(model.config.axes(of: site).map { axis in model.config.size(of: axis).map(JSON.int) ?? .null })]
             }),
@@ -68,19 +71,21 @@ struct Info: ParsableCommand {
             .sorted { ($0.2, $0.0.rawValue) > ($1.2, $1.0.rawValue) }
     }
 
-    private func sites(_ config: ModelConfig) -> [HookSite] {
-        let sites = Set(config.hookPoints.map(\.site))
-        return HookSite.firing(with: config.traits).filter(sites.contains)
+    /// Every site in firing order, stack by stack.
+    private func sites(_ config: ModelConfig) -> [(HookStack, HookSite)] {
+        var seen: Set<HookPoint> = []
+        return config.hookPoints.map { ($0.stack, $0.site) }.filter { seen.insert(HookPoint($0.1, stack: $0.0, layer: $0.1.isInBlock ? 0 : nil)).inserted }
     }
 
-    private func experts(_ config: ModelConfig) -> String {
-        config.mlp?.experts.map { "  {e}: 0 to \($0.count - 1)." } ?? ""
+    /// `encoder.{i}.attn.hook_z`
+    private static func name(_ stack: HookStack, _ site: HookSite) -> String {
+        site.isInBlock ? stack.rawValue + site.rawValue.dropFirst(HookStack.blocks.rawValue.count) : site.rawValue
     }
 
     /// `[batch, pos, head 8, d_head 8]`
     private func shape(_ site: HookSite, _ config: ModelConfig) -> String {
         let axes = config.axes(of: site).map { axis in
-            axis == .one ? "1" : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
+            axis == .one || axis == .two ? axis.rawValue : axis.rawValue + (config.size(of: axis).map { " \($0)" } ?? "")
         }
         return "[\(axes.joined(separator: ", "))]"
     }

@@ -35,10 +35,7 @@ struct InputOptions: ParsableArguments {
 
     /// Rows of tokens.
     func rows(_ model: HookedTransformer) throws -> [[Int]] {
-        if !tokens.isEmpty { return try tokens.map(tokenList) }
-        if let tokensFile { return try Self.rows(of: tokensFile) }
-        var texts = prompts
-        if let promptsFile { texts = try Self.lines(of: promptsFile) }
+        guard case .texts(let texts) = try given() else { return try given().rows }
         return try texts.map { text in
             let row = try model.toTokens(text, prependBOS: bos.choice, truncate: false).array
             if row.isEmpty { throw LensError(.usage, "nothing to run on", at: "an empty prompt", advice: "give text, or --prepend-bos") }
@@ -61,7 +58,7 @@ struct InputOptions: ParsableArguments {
         return lines
     }
 
-    private static func rows(of path: String) throws -> [[Int]] {
+    static func rows(of path: String) throws -> [[Int]] {
         let rows = try JSON.parse(file: path, limit: 1 << 30).asArray(at: path)
         guard !rows.isEmpty else { throw LensError(.format, "no tokens", at: path, expected: "[[1, 2, …], …]") }
         return try rows.enumerated().map { index, row in

@@ -152,15 +152,8 @@ struct PatchExperiment {
         clean = try padded(cleanRows, pad)
         corrupted = try padded(corruptedRows, pad)
         mask = cleanRows.contains { $0.count != longest } ? try padded(cleanRows.map { $0.map { _ in 1 } }, 0) : nil
-        func token(_ text: String) throws -> Int {
-            guard text.hasPrefix("#"), let id = Int(text.dropFirst()) else { return try model.toSingleToken(text) }
-            guard (0..<model.config.dVocabOut).contains(id) else {
-                throw LensError(.usage, "token out of range", expected: "0..<\(model.config.dVocabOut)", found: "\(id)")
-            }
-            return id
-        }
-        answers = try command.answer.map(token)
-        wrong = try command.wrong.map(token)
+        answers = try command.answer.map(model.outputToken)
+        wrong = try command.wrong.map(model.outputToken)
         metric = wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
         metricName = wrong.isEmpty ? "log-probability of the answer" : "logit of the answer less that of the wrong one"
     }

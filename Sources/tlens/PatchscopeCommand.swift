@@ -7,11 +7,11 @@ struct PatchscopeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "patchscope",
         abstract: "Put hidden states of one prompt into another, and see what comes out.",
-        usage: "tlens patchscope <model> --source <text> (--target <text> | --preset <name> | --relation <text>) [<options>]",
+        usage: "tlens patchscope <model> --source <text> --target <text> [<options>]",
         discussion: """
             Patchscopes (Ghandeharioun et al., 2024): the residual stream after a source layer, at a source position, goes \
             in after a target layer at a target position; all pairs of layers run as one batch. Layers and positions count \
-            from 0, negative from the end. Presets: \(Patchscope.Preset.allCases.map(\.rawValue).joined(separator: ", ")).
+            from 0, negative from the end. --preset or --relation give a target in place of --target. Presets: \(Patchscope.Preset.allCases.map(\.rawValue).joined(separator: ", ")).
             """)
 
     @OptionGroup var options: ModelOptions

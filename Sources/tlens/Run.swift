@@ -13,7 +13,7 @@ import Darwin
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "One forward pass: next tokens, loss, and activations to a file.",
-        usage: "tlens run <model> --prompt <text> [--cache <filter>] [--edit <edit>] [<options>]",
+        usage: "tlens run <model> --prompt <text> [--cache <filter>] [<options>]",
         discussion: """
             FILTER names activations: a full name (blocks.3.hook_resid_post), a shorthand (pattern, resid_pre5), a glob \
             (blocks.*.hook_z) or all. `tlens info MODEL` lists the names.
@@ -23,6 +23,7 @@ struct Run: ParsableCommand {
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var input: InputOptions
+    @OptionGroup var decoder: DecoderOptions
 
     @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep. Repeatable.", valueName: "filter"))
     var filters: [String] = []
@@ -46,7 +47,18 @@ struct Run: ParsableCommand {
 
     func run() throws {
         let edits = try editing.edits()
-        let model = try options.load(output)
+        switch try options.open(output) {
+        case .decoder(let model):
+            try decoder.refuse(for: "a decoder")
+            try run(model, edits)
+        case .encoder(let model):
+            try decoder.refuse(for: "an encoder")
+            try run(model, edits)
+        case .encoderDecoder(let model): try run(model, edits)
+        }
+    }
+
+    private func run(_ model: HookedTransformer, _ edits: [Edit]) throws {
         let rows = try input.rows(model)
         var run = Transformer.Options(hooks: try editing.hooks(edits, model, input.bos), cache: .names(filters), returnType: .logits)
         let hasLoss = rows.contains { $0.count > 1 } && model.config.dVocabOut == model.config.dVocab
@@ -59,26 +71,31 @@ struct Run: ParsableCommand {
         let tokens = try model.toTokens(rows, paddingSide: input.side, truncate: false)
         if let out { try saveRun(tokens: tokens, logits: logits, cache: result.cache, to: out) }
         let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, input.side, top: top, model) }
-        try output.json ? printJSON(json(reports, result.cache, edits)) : printText(reports, result.cache)
+        try output.json ? printJSON(json(reports.map(\.json), result.cache, edits)) : printText(reports, result.cache)
     }
 
-    private func printText(_ reports: [RowReport], _ cache: ActivationCache) throws {
+    func printText(_ reports: [RowReport], _ cache: ActivationCache) throws {
         for (index, report) in reports.enumerated() {
             if index > 0 { try say("") }
             if reports.count > 1 { try say("row \(index): \(report.tokens.count) tokens") }
             try say(report.table)
             if let loss = report.loss { try say("loss: \(fixed(loss, 4)) nats per token") }
         }
+        try printActivations(cache, "tokens, logits")
+    }
+
+    /// What was kept, or where it went.
+    func printActivations(_ cache: ActivationCache, _ others: String) throws {
         if !cache.isEmpty, out == nil {
             var table = TextTable(["activation", "shape"])
             for (name, activation) in cache.entries { table.add([name, "\(activation.shape)"]) }
             try say("\n" + table.text)
         }
-        if let out { try say("\nwrote \(out): tokens, logits, \(cache.count) activation\(cache.count == 1 ? "" : "s")") }
+        if let out { try say("\nwrote \(out): \(others), \(cache.count) activation\(cache.count == 1 ? "" : "s")") }
     }
 
-    private func json(_ reports: [RowReport], _ cache: ActivationCache, _ edits: [Edit]) -> JSON {
-        ["rows": .array(reports.map(\.json)),
+    func json(_ rows: [JSON], _ cache: ActivationCache, _ edits: [Edit]) -> JSON {
+        ["rows": .array(rows),
          "activations": .array(cache.entries.map { ["name": .string($0.name), "shape": .array($0.activation.shape.map(JSON.int))] }),
          "out": out.map(JSON.string) ?? .null, "edits": .array(edits.map(\.json))]
     }
@@ -91,6 +108,27 @@ struct RowReport {
         let text: String
         let logit: Double
         let probability: Double
+
+        /// The likeliest of `logits: [d_vocab]`.
+        static func best(_ count: Int, of logits: Tensor, _ model: any HookedModel) throws -> [Candidate] {
+            let values = logits.array
+            let logProbabilities = try logits.contiguous().reshaped([1, values.count]).logSoftmax().array
+            return try values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(count).map { id in
+                let text = id < model.config.dVocab && model.tokenizer != nil ? try model.decoded([id]) : ""
+                return Candidate(id: id, text: text, logit: Double(values[id]), probability: exp(Double(logProbabilities[id])))
+            }
+        }
+
+        /// A table of them.
+        static func table(_ candidates: [Candidate]) -> String {
+            var table = TextTable(["#rank", "#id", "token", "#logit", "#probability"])
+            for (rank, candidate) in candidates.enumerated() {
+                table.add(["\(rank)", "\(candidate.id)", quoted(candidate.text), fixed(candidate.logit, 3), fixed(100 * candidate.probability, 2) + " %"])
+            }
+            return table.text
+        }
+
+        var json: JSON { ["id": .int(id), "token": .string(text), "logit": .double(logit), "probability": .double(probability)] }
     }
 
     let tokens: [Int]
@@ -99,16 +137,10 @@ struct RowReport {
     let loss: Double?
 
     /// - Parameter losses: `[batch, pos - 1]`
-    init(_ tokens: [Int], row: Int, _ logits: Tensor, _ losses: Tensor?, _ side: PaddingSide, top: Int, _ model: HookedTransformer) throws {
+    init(_ tokens: [Int], row: Int, _ logits: Tensor, _ losses: Tensor?, _ side: PaddingSide, top: Int, _ model: any HookedModel) throws {
         self.tokens = tokens
         let length = logits.shape[1], last = side == .left ? length - 1 : tokens.count - 1
-        let values = try logits.at(.at(row), .at(last)).array
-        let logProbabilities = try logits.at(.at(row), .at(last)).contiguous().reshaped([1, values.count]).logSoftmax().array
-        let best = values.indices.sorted { (values[$0], $1) > (values[$1], $0) }.prefix(top)
-        next = try best.map { id in
-            let text = id < model.config.dVocab && model.tokenizer != nil ? try model.decoded([id]) : ""
-            return Candidate(id: id, text: text, logit: Double(values[id]), probability: exp(Double(logProbabilities[id])))
-        }
+        next = try Candidate.best(top, of: logits.at(.at(row), .at(last)), model)
         let begin = side == .left ? length - tokens.count : 0
         loss = tokens.count < 2 ? nil : try losses.map { losses in
             let row = try losses.at(.at(row), .range(begin..<begin + tokens.count - 1)).array
@@ -116,16 +148,10 @@ struct RowReport {
         }
     }
 
-    var table: String {
-        var table = TextTable(["#rank", "#id", "token", "#logit", "#probability"])
-        for (rank, candidate) in next.enumerated() {
-            table.add(["\(rank)", "\(candidate.id)", quoted(candidate.text), fixed(candidate.logit, 3), fixed(100 * candidate.probability, 2) + " %"])
-        }
-        return table.text
-    }
+    var table: String { Candidate.table(next) }
 
     var json: JSON {
         ["tokens": .array(tokens.map(JSON.int)), "loss": loss.map(JSON.double) ?? .null,
-         "next": .array(next.map { ["id": .int($0.id), "token": .string($0.text), "logit": .double($0.logit), "probability": .double($0.probability)] })]
+         "next": .array(next.map(\.json))]
     }
 }

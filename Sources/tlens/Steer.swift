@@ -7,8 +7,8 @@ struct Steer: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make a steering vector from contrast prompts, or steer with one.",
         usage: """
-            tlens steer <model> --positive <text> --negative <text> [--out <file>] [<options>]
-            tlens steer <model> --vector <file> --prompt <text> [--strength <x>] [<options>]
+            tlens steer <model> --positive <text> --negative <text> [<options>]
+            tlens steer <model> --vector <file> --prompt <text> [<options>]
             """,
         discussion: """
             A steering vector holds a direction for each layer, added to the residual stream after it. Files are \

@@ -33,14 +33,16 @@ struct Tokenize: ParsableCommand {
     }
 
     func run() throws {
-        let (tokenizer, rule) = try load()
+        let (tokenizer, rule, kind) = try load()
         if let decode {
             let ids = decode.isEmpty ? [] : try tokenList(decode)
             let text = try tokenizer.decode(tokens: ids, skipSpecialTokens: false)
             try output.json ? printJSON(["ids": .array(ids.map(JSON.int)), "text": .string(text)]) : say(text)
             return
         }
-        let ids = try tokenizer.tokens(of: text ?? "", prependBOS: bos.choice ?? rule, isRequired: bos.prepend)
+        // Encoders know special tokens or none; a decoder's beginning is its family's business.
+        let ids = try kind == .decoder ? tokenizer.tokens(of: text ?? "", prependBOS: bos.choice ?? rule, isRequired: bos.prepend)
+            : tokenizer.encode(text: text ?? "", addSpecialTokens: !bos.none)
         let tokens = try ids.map { try tokenizer.decode(tokens: [$0], skipSpecialTokens: false) }
         if output.json {
             try printJSON(["ids": .array(ids.map(JSON.int)), "tokens": .array(tokens.map(JSON.string))])
@@ -52,11 +54,14 @@ struct Tokenize: ParsableCommand {
     }
 
     /// The tokenizer, and the family's rule for the beginning-of-sequence token if a configuration tells the family.
-    private func load() throws -> (Tokenizer, Bool?) {
-        if model.hasSuffix(".gguf"), !isFolder(model) { return (try Tokenizer(file: model), try? ModelFolder(path: model).config.defaultPrependBOS) }
-        if fileExists(model), !isFolder(model) { return (try Tokenizer(file: model), nil) }
-        if isFolder(model), !fileExists("\(model)/config.json") { return (try Tokenizer(folder: model), nil) }
+    private func load() throws -> (Tokenizer, Bool?, ModelConfig.Kind) {
+        if model.hasSuffix(".gguf"), !isFolder(model) {
+            return (try Tokenizer(file: model), try? ModelFolder(path: model).config.defaultPrependBOS, .decoder)
+        }
+        if fileExists(model), !isFolder(model) { return (try Tokenizer(file: model), nil, .decoder) }
+        if isFolder(model), !fileExists("\(model)/config.json") { return (try Tokenizer(folder: model), nil, .decoder) }
         let folder = try localFolder(of: model, Progress(output))
-        return (try Tokenizer(folder: folder), try ModelFolder(path: folder).config.defaultPrependBOS)
+        let config = try ModelFolder(path: folder).config
+        return (try Tokenizer(folder: folder), config.defaultPrependBOS, config.kind)
     }
 }

@@ -57,6 +57,9 @@ extension JSON {
         let json = try await document(["info", Models.gpt2])
         #expect(json["config"]?["d_head"]?.intValue == 14 && json["config"]?["act_fn"]?.stringValue == "gelu_new")
         #expect((json["parameters"]?.intValue ?? 0) > 200_000)
+        #expect(json["processing"]?["done"] == ["fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"])
+        let raw = try await document(["info", Models.gpt2, "--processing", "none"])
+        #expect(raw["processing"]?["done"] == [] && raw["config"]?["normalization_type"] == "LN" && json["config"]?["normalization_type"] == "LNPre")
         let pattern = json["hook_sites"]?.arrayValue?.first { $0["name"]?.stringValue == "blocks.{i}.attn.hook_pattern" }
         #expect(pattern?["shape"] == [nil, 4, nil, nil] && pattern?["axes"] == ["batch", "head", "pos", "key_pos"])
     }

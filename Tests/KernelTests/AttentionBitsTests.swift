@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    static let growing = ["causal", "two pages and more", "window", "wide window", "window of one", "softcap", "alibi",
+    static let growing = ["causal", "two pages and more", "window", "wide window", "window of one", "softcap", "alibi", "relative",
                           "grouped", "holes", "left padding"]
 
     /// Each query alone, over the keys there were at its time, as decoding runs it; and in chunks of 5.
@@ -103,6 +103,7 @@ import Testing
                 let problem = AttentionCase(AttentionCases.shape {
                     ($0.batch, $0.queries, $0.keys, $0.causal, $0.alibi) = (4, 140, 140, causal, alibi)
                     $0.first = [0, 7, 70, 139]
+                    if alibi == nil { $0.relative = AttentionCases.tables(3, reach: 30) }
                 })
                 let batch = problem.run(isa), s = problem.shape, width = s.heads * s.headWidth
                 for b in 0..<4 {

@@ -29,6 +29,7 @@ struct AttentionCase: Sendable {
         let pages = Pages(s, k: k, v: v), scores = GuardedFloats(cells), pattern = GuardedFloats(cells)
         let z = GuardedFloats(q.count)
         let mask = s.mask?.map { UInt8($0 ? 1 : 0) } ?? [], first = s.first.map(Int64.init), alibi = s.alibi ?? [], sinks = s.sinks ?? []
+        let relative = (s.relative ?? []).flatMap { $0 }
         var a = lens_attention_args()
         (a.batch, a.heads, a.kv_heads) = (Int64(s.batch), Int64(s.heads), Int64(s.kvHeads))
         (a.d_head, a.queries, a.keys) = (Int64(s.headWidth), Int64(s.queries), Int64(s.keys))
@@ -41,11 +42,13 @@ struct AttentionCase: Sendable {
         let needed = Int(lens_attention_scratch(&a)) / (oneThreadOfScratch ? Int(lens_get_threads()) : 1)
         let scratch = GuardedFloats(needed)
         (a.scratch, a.scratch_count) = (scratch.base, Int64(needed))
+        a.reach = Int64(((s.relative?.first?.count ?? 1) - 1) / 2)
         let noQueries = given != nil || givenPattern != nil
         sinks.withUnsafeBufferPointer { sinks in alibi.withUnsafeBufferPointer { alibi in mask.withUnsafeBufferPointer { mask in
             first.withUnsafeBufferPointer { first in q.withUnsafeBufferPointer { q in
                 (given ?? []).withUnsafeBufferPointer { given in
-                    (givenPattern ?? []).withUnsafeBufferPointer { givenPattern in
+                    (givenPattern ?? []).withUnsafeBufferPointer { givenPattern in relative.withUnsafeBufferPointer { relative in
+                        a.relative = s.relative == nil ? nil : relative.baseAddress
                         a.alibi = s.alibi == nil ? nil : alibi.baseAddress
                         a.sinks = s.sinks == nil ? nil : sinks.baseAddress
                         a.key_mask = s.mask == nil ? nil : mask.baseAddress
@@ -54,7 +57,7 @@ struct AttentionCase: Sendable {
                         a.scores_in = given.isEmpty ? nil : given.baseAddress
                         a.pattern_in = givenPattern.isEmpty ? nil : givenPattern.baseAddress
                         lens_attention(isa.pointer, &a)
-                    }
+                    } }
                 }
             } }
         } } }

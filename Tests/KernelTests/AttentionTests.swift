@@ -18,6 +18,12 @@ enum AttentionCases {
         return (0..<count).map { _ in random.next() % 3 != 0 }
     }
 
+    /// What each head adds at each distance.
+    static func tables(_ heads: Int, reach: Int) -> [[Float]] {
+        var random = SeededRandom(88)
+        return (0..<heads).map { _ in random.floats(2 * reach + 1, scale: 2) }
+    }
+
     static let all: [(name: String, shape: ReferenceAttention)] = [
         ("causal", shape { _ in }),
         ("one query, one key", shape { ($0.queries, $0.keys) = (1, 1) }),
@@ -41,6 +47,10 @@ enum AttentionCases {
             $0.alibi = [0.4204482, 0.33, 0.01]
             ($0.queries, $0.keys, $0.roundsALiBi, $0.batch, $0.first) = (80, 80, true, 2, [0, 7])
         }),
+        ("relative", shape { $0.relative = tables(3, reach: 9); ($0.queries, $0.keys) = (140, 140) }),
+        ("relative, bidirectional", shape { $0.relative = tables(3, reach: 40); ($0.queries, $0.keys, $0.causal) = (150, 150, false) }),
+        ("relative, further than any key", shape { $0.relative = tables(3, reach: 200); ($0.queries, $0.keys) = (9, 80) }),
+        ("relative, one number", shape { $0.relative = tables(3, reach: 0); $0.causal = false }),
         ("holes", shape { ($0.queries, $0.keys) = (90, 90); $0.mask = holes(90) }),
         ("holes, bidirectional", shape { $0.causal = false; $0.batch = 2; $0.mask = holes(40) }),
         ("everything masked", shape { $0.mask = .init(repeating: false, count: 20) }),

@@ -65,6 +65,9 @@ public struct GoldenRun: Sendable {
     public let name: String
     public var tokens: IntTensor?
     public var attentionMask: IntTensor?
+    public var tokenTypes: IntTensor?
+    /// What an encoder-decoder's encoder reads; `tokens` are then its decoder's.
+    public var encoderInput: EncoderInput?
     /// TransformerLens' switches that were on.
     public var flags: Set<String> = []
     public var edits: [GoldenEdit] = []
@@ -90,6 +93,9 @@ public struct GoldenRun: Sendable {
             case "name", "hf_relative_error", "margin": break
             case "tokens": tokens = try IntTensor(rows: value.integerRows(location))
             case "attention_mask": attentionMask = try IntTensor(rows: value.integerRows(location))
+            case "token_types": tokenTypes = try IntTensor(rows: value.integerRows(location))
+            case "encoder_tokens": encoderInput = EncoderInput(try IntTensor(rows: value.integerRows(location)), attentionMask: encoderInput?.attentionMask)
+            case "encoder_mask": encoderInput?.attentionMask = try IntTensor(rows: value.integerRows(location))
             case "flags": flags = Set(try value.asObject(at: location).pairs.filter { $0.value == true }.map(\.key))
             case "edits": edits = try value.asArray(at: location).map(GoldenEdit.init)
             case "start_at_layer": startAtLayer = try value.asInt(at: location)
@@ -104,6 +110,14 @@ public struct GoldenRun: Sendable {
             default: throw LensError(.format, "a golden run has a field this loader does not know", at: location)
             }
         }
+    }
+
+    /// How to run it: what went in beside the tokens.
+    public var options: Transformer.Options {
+        var options = Transformer.Options(attentionMask: attentionMask, startAtLayer: startAtLayer, stopAtLayer: stopAtLayer)
+        options.tokenTypes = tokenTypes
+        options.encoderInput = encoderInput
+        return options
     }
 
     /// The hooks that fired, each once, where it fired first.

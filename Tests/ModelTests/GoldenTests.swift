@@ -16,7 +16,7 @@ import TransformerLens
     func everyRunAgrees(_ name: String) throws {
         let golden = try Golden(name), model = try Models.named(name)
         var largest = (error: 0.0, at: "")
-        for run in golden.runs where !run.name.hasPrefix("generate.") {
+        for run in golden.runs where !run.name.hasPrefix("generate.") && !run.name.hasPrefix("masked.") {
             let found = try check(run, of: golden, model)
             if found.error > largest.error { largest = found }
         }
@@ -26,11 +26,9 @@ import TransformerLens
     /// Runs what a golden run ran, and compares everything it kept. - Returns: the largest relative error.
     private func check(_ run: GoldenRun, of golden: Golden, _ model: Transformer) throws -> (error: Double, at: String) {
         let activations = run.tensors.keys.filter { $0.contains("hook_") }
-        var options = Transformer.Options(cache: .names(activations.sorted()))
+        var options = run.options
+        options.cache = .names(activations.sorted())
         options.hooks = run.edits.map { edit in .edit(.names([edit.site])) { tensor, _ in try edit.apply(to: &tensor) } }
-        options.attentionMask = run.attentionMask
-        options.startAtLayer = run.startAtLayer
-        options.stopAtLayer = run.stopAtLayer
         let wantsLoss = run.tensors["loss"] != nil
         options.returnType = wantsLoss ? .both : .logits
         let input: Transformer.Input
@@ -63,8 +61,7 @@ import TransformerLens
     func sitesFireOnceInOrder(_ name: String) throws {
         let golden = try Golden(name), model = try Models.named(name)
         for run in golden.runs where run.edits.isEmpty && !run.fired.isEmpty && run.tokens != nil {
-            var options = Transformer.Options(attentionMask: run.attentionMask)
-            options.stopAtLayer = run.stopAtLayer
+            var options = run.options
             var fired: [String] = []
             var shapes: [String: [Int]] = [:]
             options.hooks = [.read(.names(run.firedOnce)) { tensor, at in
@@ -76,12 +73,14 @@ import TransformerLens
             #expect(fired == run.firedOnce, "\(name): \(run.name)")
             #expect(cache.names == run.firedOnce, "\(name): \(run.name)")
             let batch = try #require(run.tokens).shape[0], pos = try #require(run.tokens).shape[1]
+            let encoderPos = run.encoderInput?.tokens.shape[1]
             for name in run.firedOnce {
                 let point = try #require(HookPoint(name: name))
                 let expected = model.config.axes(of: point.site).map { axis in
                     switch axis {
                     case .batch: batch
-                    case .pos, .keyPos: pos
+                    case .pos, .keyPos: point.stack == .encoder || !point.site.isInBlock && point.site.index < HookSite.decoderFinalScale.index ? encoderPos ?? pos : pos
+                    case .encoderPos: encoderPos ?? -1
                     case .routed: shapes[name]?.first ?? -1
                     default: model.config.size(of: axis) ?? -1
                     }
@@ -96,7 +95,9 @@ import TransformerLens
     @Test(arguments: supported)
     func allIsWhatTransformerLensCachesWithFlagsOff(_ name: String) throws {
         let golden = try Golden(name), model = try Models.named(name), base = try golden.run("base")
-        let cache = try model.run(.tokens(#require(base.tokens)), .init(cache: .all)).cache
+        var options = base.options
+        options.cache = .all
+        let cache = try model.run(.tokens(#require(base.tokens)), options).cache
         #expect(cache.names == base.firedOnce)
     }
 
@@ -120,8 +121,11 @@ import TransformerLens
             }
             let expected = try golden.tensor(run, "step_logits")
             #expect(steps.count == expected.shape[1])
+            // A row that has ended goes on with a token that nobody reads.
             for (step, logits) in steps.enumerated() {
-                expectClose(logits, try expected.at(.all, .at(step)), "\(name): \(run.name), step \(step)")
+                for row in new.indices where step < new[row].count {
+                    expectClose(try logits.at(.at(row)), try expected.at(.at(row), .at(step)), "\(name): \(run.name), row \(row), step \(step)")
+                }
             }
         }
     }

@@ -78,9 +78,9 @@ import TransformerLens
                 expectSameBits(try sliced.cache[name], expected, "\(slice), \(name)")
             }
         }
-        expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "hook_embed", posSlice: .at(6))) }
+        expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "resid_pre0", posSlice: .at(6))) }
         for wrong: TensorIndex in [.range(0..<7), .at(-7), .at(Int.max), .at(Int.min), .from(7)] {
-            expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "hook_embed", posSlice: wrong)) }
+            expectError(.shape, "out of range") { try model.run(.tokens(tokens), .init(cache: "resid_pre0", posSlice: wrong)) }
         }
     }
 

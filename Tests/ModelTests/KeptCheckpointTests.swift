@@ -83,3 +83,36 @@ import TransformerLens
         }
     }
 }
+
+/// Processing and kept formats together.
+@Suite struct KeptProcessingTests {
+    /// Rewritten weights are rounded once, from double precision, to what they are kept in: nowhere further from the float32
+    /// model than half a unit of the format, and what is not rewritten keeps its bits.
+    @Test(arguments: ["gpt2-tiny", "llama-grouped", "gpt2-untied"], [WeightFormat.bfloat16, .float16, .q8_0])
+    func roundedOnce(folder: String, format: WeightFormat) throws {
+        let path = "\(TestFolders.goldens)/\(folder)"
+        let wide = try HookedTransformer(folder: path), kept = try HookedTransformer(folder: path, options: LoadOptions(dtype: format))
+        #expect(kept.processing == wide.processing && kept.config == wide.config)
+        for parameter in kept.model.parameters.kept {
+            let a = try wide[parameter.name].array, b = try kept[parameter.name].array
+            let isPlain = !parameter.name.contains("W_") || (format.isQuantized && parameter.name == "pos_embed.W_pos")
+            #expect((isPlain ? [.float32] : [format, .bfloat16]).contains(parameter.format), "\(parameter)")
+            let unit: Float = parameter.format == .bfloat16 ? 0x1p-8 : parameter.format == .float16 ? 0x1p-11 : parameter.format == .float32 ? 0 : 0x1p-7
+            let largest = a.map { abs($0) }.max() ?? 0
+            for (x, y) in zip(a, b) where abs(x - y) > (parameter.format == .q8_0 ? largest : abs(x)) * unit * 1.001 + 0x1p-24 {
+                Issue.record("\(folder) \(format) \(parameter.name): \(x), \(y)")
+                break
+            }
+        }
+    }
+
+    /// Quantised files are loaded as they are; a step asked for by name is an error.
+    @Test func quantisedFilesAreNotRewritten() throws {
+        let path = TestFolders.goldens + "/gguf/llama-quantised.gguf"
+        let model = try HookedTransformer(folder: path), plain = try ModelFolder(path: path).load()
+        #expect(model.processing.done.isEmpty && model.processing.skipped.allSatisfy { $0.reason.contains("quantised") } && !model.processing.skipped.isEmpty)
+        #expect(model.model.parameters.kept == plain.parameters.kept)
+        expectError(.usage, "fold_ln", "quantised") { try HookedTransformer(folder: path, processing: .only(.foldLn)) }
+        expectError(.usage, "quantised") { try plain.processWeights(WeightProcessing(foldLn: true)) }
+    }
+}

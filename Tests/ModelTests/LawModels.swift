@@ -9,13 +9,15 @@ enum LawModels {
     static let names = ["gpt2-tiny", "gpt2-inverse-layer", "llama-grouped", "llama-full", "llama-bias", "native-parallel", "native-gated-ln",
                         "native-bidirectional", "bloom", "gemma2", "gemma3", "native-no-norm", "native-attn-only",
                         "native-ln-pre", "native-vocab-out", "native-partial-rotary", "olmo2", "cohere-qk-norm", "cohere2", "granite", "mpt",
-                        "apertus", "falcon-rw", "llama-rope-yarn", "qwen2-moe-renormalised", "qwen3-moe", "gpt-oss", "native-solu-ln",
-                        "native-shortformer"]
+                        "apertus", "falcon-rw", "llama-rope-yarn", "bert-untied", "roberta", "openai-gpt", "opt-350m",
+                        "qwen2-moe-renormalised", "qwen3-moe", "gpt-oss", "native-solu-ln", "native-shortformer"]
+    /// Those that TransformerLens' configuration can say.
+    static let savable = names.filter { !["bert-untied", "roberta", "openai-gpt", "opt-350m"].contains($0) }
     /// Whose rotation depends on the length: the laws of one pass hold for them, not those of several.
     static let lengthDependent = ["llama-rope-dynamic", "phi3-longrope", "qwen-long"]
     /// Those that can generate: causal, with outputs that are tokens.
-    static let generating = names.filter { $0 != "native-bidirectional" && $0 != "native-vocab-out" }
-    static let causal = names.filter { $0 != "native-bidirectional" }
+    static let generating = causal.filter { $0 != "native-vocab-out" }
+    static let causal = names.filter { !["native-bidirectional", "bert-untied", "roberta"].contains($0) }
 
     /// Long contexts, in code: a GPT-2 and a grouped LLaMA.
     static let long = ["long-gpt2", "long-llama"]

@@ -29,7 +29,7 @@ import TransformerLens
         try expectSameModel(processed, expected, tokens, name)
         #expect(processed.processing.done.count + processed.processing.skipped.count == 4)
         #expect(try model.parameters["unembed.W_U"].array == before && model.processing == ProcessingRecord())
-        #expect(processed.config.norm?.hasWeights != true && processed.config.finalNorm?.hasWeights != true)
+        #expect(processed.processing.done.contains(.foldLn) == (processed.config.norm?.hasWeights != true && processed.config.finalNorm?.hasWeights != true))
         // Nothing is left to do.
         let again = try processed.processWeights()
         #expect(again.processing == processed.processing && again.config == processed.config)
@@ -88,6 +88,8 @@ import TransformerLens
             expectError(.usage, "refactor_factored_attn_matrices", reason) { try Models.named(name).processWeights(.only(.refactorFactoredAttnMatrices)) }
         }
         expectError(.usage, "layer norm") { try Models.named("native-ln-final-rms").processWeights(.only(.centerWritingWeights)) }
+        expectError(.usage, "fold_ln", "come after") { try Models.named("olmo2").processWeights(.only(.foldLn)) }
+        expectError(.usage, "fold_value_biases", "clipped") { try Models.named("olmo-clip").processWeights(.only(.foldValueBiases)) }
         #expect(try gemma.processWeights(.none).processing == ProcessingRecord())
         let some = try Models.named("gpt2-tiny").processWeights(WeightProcessing(foldLn: false, refactorFactoredAttnMatrices: true))
         #expect(some.processing.done == Self.steps.filter { $0 != .foldLn } && some.config.norm?.hasWeights == true)

@@ -33,8 +33,8 @@ import TransformerLens
 
     @Test func frequenciesOfLengths() {
         let dynamic = Rotary(dim: 8, scaling: .dynamic(factor: 2, originalContext: 16))
-        #expect(dynamic.inverseFrequencies(length: 3) == Rotary(dim: 8).inverseFrequencies())
-        #expect(dynamic.inverseFrequencies(length: 16) == Rotary(dim: 8).inverseFrequencies())
+        #expect(dynamic.inverseFrequencies(length: 3) == Rotary(dim: 8).inverseFrequencies)
+        #expect(dynamic.inverseFrequencies(length: 16) == Rotary(dim: 8).inverseFrequencies)
         #expect(dynamic.inverseFrequencies(length: 17) != dynamic.inverseFrequencies(length: 18))
         let steps = Rotary(dim: 8, scaling: .dynamicSteps(originalContext: 16))
         #expect(steps.inverseFrequencies(length: 17) == steps.inverseFrequencies(length: 32))

@@ -96,6 +96,19 @@ static const float *page_at(const tile *t, int64_t slot) {
 
 static int64_t kv_head(const tile *t) { return t->head / (t->args->heads / t->args->kv_heads); }
 
+/// Adds what the head adds at each distance to the scores of a query at `position`: constant beyond the reach, a copy of the
+/// table between.
+static void add_relative(const tile *t, span s, int64_t position, float *row) {
+  const lens_attention_args *a = t->args;
+  const float *table = a->relative + t->head * (2 * a->reach + 1);
+  const int64_t origin = position + t->shift; // the slot at distance 0
+  const int64_t low = lens_min(s.end, lens_max(s.begin, origin - a->reach));
+  const int64_t high = lens_max(low, lens_min(s.end, origin + a->reach + 1));
+  for (int64_t slot = s.begin; slot < low; slot++) row[slot] += table[0];
+  for (int64_t slot = low; slot < high; slot++) row[slot] += table[slot - origin + a->reach];
+  for (int64_t slot = high; slot < s.end; slot++) row[slot] += table[2 * a->reach];
+}
+
 /// Falcon-RW's biases: of the key's place in its row, rounded to bfloat16.
 static float to_bfloat16(float x) {
   uint32_t bits;
@@ -111,7 +124,7 @@ static void add_rounded_alibi(const tile *t, span s, float *row) {
   for (int64_t slot = s.begin; slot < s.end; slot++) row[slot] += to_bfloat16(slope * (float)(slot - origin)) * scale;
 }
 
-/// q·k over whole pages, then scale, softcap and ALiBi, then -inf wherever row r may not look.
+/// q·k over whole pages, then scale, softcap and biases, then -inf wherever row r may not look.
 static void compute_scores(tile *t) {
   const lens_attention_args *a = t->args;
   const float *q = a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
@@ -131,6 +144,7 @@ static void compute_scores(tile *t) {
                                   .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL,
                                   .distance = pages.begin - t->shift - position};
     t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
+    if (a->relative) add_relative(t, s, position, row);
     if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, s, row);
     for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
     for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;

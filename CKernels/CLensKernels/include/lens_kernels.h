@@ -236,11 +236,12 @@ void lens_pages_read(int64_t batch, int64_t count, int64_t kv_heads, int64_t d_h
                      const int64_t *first, const float *const *pages, int64_t pages_per_row, float *k, float *v);
 
 /// Attention of `queries` new rows over `keys` key positions (the queries are the last ones: query i is at position
-/// keys - queries + i). Key j is visible to the query at position p when first[b] <= j, j < keys, key_mask allows it,
+/// keys - queries + i, below zero where there are more queries than keys, as cross-attention may have). Key j is visible to the query at position p when first[b] <= j, j < keys, key_mask allows it,
 /// causal: j <= p, window > 0: p - window < j.
 ///
 ///   score[j]   = (Σ_d q[d]·k[j][d]) * score_scale, one chain over d;      softcap > 0: softcap·tanh(score / softcap);
-///                + alibi[h]·(j - p) where given;  -inf where not visible
+///                + alibi[h]·(j - p) where given;
+///                + relative[h][clamp(j - p, -reach, reach) + reach] where given;  -inf where not visible
 ///   pattern[j] = exp(score[j] - max) * (1 / Σ exp), the sum in chunks of LENS_PAGE slots, each chunk in LENS_LANES lanes;
 ///                all zero where nothing is visible (as lens_softmax: NaN is never hidden). Where sinks are given, sinks[h]
 ///                is one more score, which max and Σ (last) take in and which has no value: rows then sum to less than 1
@@ -259,6 +260,8 @@ typedef struct {
   const float *alibi;      // [heads] or NULL
   const float *sinks;      // [heads] or NULL
   bool rounds_alibi;       // the bias is bf16(bf16(alibi[h])·i) * score_scale, i counted from first[b], in place of alibi[h]·(j - p)
+  const float *relative;   // [heads][2 * reach + 1] or NULL
+  int64_t reach;
   bool causal;
   int64_t window;          // 0: none
   const int64_t *first;    // [batch]: position of the first real token

@@ -8,7 +8,7 @@ import LensTensor
 extension ActivationCache {
     /// The residual stream that enters `layer` as a sum of its smallest parts (TransformerLens'
     /// `get_full_resid_decomposition`): heads, neurons (or whole MLPs), `embed`, `pos_embed`, and `bias`, what all biases
-    /// added. They sum to the stream exactly; where norms come between sublayers and the stream, at their cached scales.
+    /// added (experts stay whole). They sum to the stream exactly; where norms come between sublayers and the stream, at their cached scales.
     ///
     /// Unlike TransformerLens 3.9: what an MLP reads, with applyLn and a projection, has its neurons divided by ln2's scale,
     /// not ln1's; and of a parallel block it does not hold the layer's own attention.
@@ -31,6 +31,11 @@ extension ActivationCache {
                 : try decomposeResid(in: model, layer: layer, mode: .mlp, posSlice: posSlice, inclEmbeds: false)
             parts.append(expandNeurons ? mlps.stack : try finished(mlps.stack))
             labels += mlps.labels
+            // Experts stay whole: which neurons a token has is its own affair.
+            for l in 0..<layer where expandNeurons && !model.hasNeurons(l) {
+                parts.append(try finished(Tensor.stacked([posSlice.apply(self["mlp_out", l], axis: -2)])))
+                labels.append("\(l)_mlp_out")
+            }
         }
         for (name, label) in embeddings(model) {
             parts.append(try finished(Tensor.stacked([posSlice.apply(self[name], axis: -2)])))

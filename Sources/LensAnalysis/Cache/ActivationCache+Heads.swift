@@ -91,6 +91,7 @@ extension ActivationCache {
     func biasStream(attention: Range<Int>, mlps: Range<Int>, _ model: Transformer, like shape: [Int], posSlice: AxisSlice) throws -> Tensor {
         var total = Tensor(zeros: shape)
         func add(_ name: String, _ sublayer: Sublayer, _ layer: Int) throws {
+            guard model.parameters.has(name) else { return }
             let bias = try model.parameters[name].broadcast(to: [1] + shape)
             total = try total + throughOutputNorm(bias, sublayer, layer, model, posSlice: posSlice, addingBiases: true).at(0)
         }

@@ -14,8 +14,8 @@ extension ActivationCache {
     public func getNeuronResults(in model: some HasTransformer, layer: Int, neuronSlice: AxisSlice = .all, posSlice: AxisSlice = .all,
                                  projectOutputOnto directions: Tensor? = nil) throws -> Tensor {
         let model = model.model, layer = layer < 0 ? layer + model.config.nLayers : layer
-        guard (0..<model.config.nLayers).contains(layer), model.config.mlp != nil else {
-            throw LensError(.usage, "no neurons there", at: "layer \(layer)", expected: "a layer with an MLP")
+        guard (0..<model.config.nLayers).contains(layer), model.hasNeurons(layer) else {
+            throw LensError(.usage, "no neurons there", at: "layer \(layer)", expected: "a layer with an MLP (experts have none that all tokens share)")
         }
         let results = try neuronResults(layer, model, neuronSlice: neuronSlice, posSlice: posSlice, directions: asColumns(directions, model), reader: nil)
         return directions?.rank == 1 ? try results.reshaped(Array(results.shape.dropLast())) : results
@@ -64,10 +64,11 @@ extension ActivationCache {
     }
 
     /// What neurons of the layers before `layer` add: `[layer × neuron, *batch, pos, d_model]` or `[…, n]`, and their labels.
+    /// Layers of experts have none.
     func neuronStack(_ layer: Int, _ model: Transformer, neuronSlice: AxisSlice = .all, posSlice: AxisSlice, directions: Tensor?,
                      reader: Reader?) throws -> Labeled {
         let width = model.config.mlp?.width ?? 0, neurons = try neuronSlice.indices(width)
-        let layers = model.config.mlp == nil ? 0..<0 : 0..<layer
+        let layers = (0..<layer).filter(model.hasNeurons)
         let stacks = try layers.map { l in
             try neuronResults(l, model, neuronSlice: neuronSlice.keepingAxis, posSlice: posSlice, directions: directions, reader: reader)
                 .movingAxis(-2, to: 0)
@@ -107,4 +108,9 @@ extension ActivationCache {
         } ?? stack
         return try directions.map { try scaled.matmul($0) } ?? scaled
     }
+}
+
+extension Transformer {
+    /// Whether a layer has an MLP whose neurons all tokens share.
+    func hasNeurons(_ layer: Int) -> Bool { parameters.has("blocks.\(layer).mlp.W_out") }
 }

@@ -138,7 +138,7 @@ private struct FrozenNorms {
 
     init(_ model: Transformer, _ tokens: IntTensor, _ options: PatchingOptions) throws {
         self.model = model
-        guard model.config.norm != nil else {
+        guard model.config.inputNorm != nil else {
             scales = nil
             return
         }
@@ -150,7 +150,7 @@ private struct FrozenNorms {
     /// What a head's projection makes of a change of the stream, at the frozen scale: `[batch, pos, d_head]`.
     func projected(_ change: Tensor, layer: Int, head: Int, _ input: HeadInput, _ positions: TensorIndex) throws -> Tensor {
         var x = change
-        if let norm = model.config.norm, let scales {
+        if let norm = model.config.inputNorm, let scales {
             let scale = try scales[HookSite.ln1Scale.name(layer: layer)].at(.all, positions)
             let width = model.config.dModel
             if norm.kind == .layer {

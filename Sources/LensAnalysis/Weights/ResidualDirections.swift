@@ -37,7 +37,7 @@ extension Transformer {
         }
         var total = Tensor(zeros: [config.dModel])
         for l in 0..<layer + (mlpInput && !config.parallelAttnMLP ? 1 : 0) { total = try total + parameters["blocks.\(l).attn.b_O"] }
-        if includeMlpBiases, config.mlp != nil { for l in 0..<layer { total = try total + parameters["blocks.\(l).mlp.b_out"] } }
+        if includeMlpBiases { for l in 0..<layer where parameters.has("blocks.\(l).mlp.b_out") { total = try total + parameters["blocks.\(l).mlp.b_out"] } }
         return config.residualScale == 1 ? total : try total.scaled(by: Float(config.residualScale))
     }
 

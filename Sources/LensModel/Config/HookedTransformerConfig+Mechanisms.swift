@@ -9,7 +9,7 @@ extension ModelConfig {
         originalArchitecture = reader.value("original_architecture")?.stringValue
         let isOlmo2 = ["Olmo2ForCausalLM", "Olmo3ForCausalLM"].contains(originalArchitecture)
         guard let placement = NormPlacement(rawValue: try reader.string("norm_placement", default: isOlmo2 ? "output" : "input")) else {
-            throw reader.invalid("norm_placement", expected: "input or output")
+            throw reader.invalid("norm_placement", expected: "input, output or sum")
         }
         normPlacement = placement
         let isOfAllHeads = isOlmo2 || originalArchitecture == "OlmoeForCausalLM"

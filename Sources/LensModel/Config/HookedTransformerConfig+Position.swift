@@ -66,6 +66,9 @@ extension ModelConfig {
         case .learned: return [("positional_embedding_type", "standard")]
         case .shortformer: return [("positional_embedding_type", "shortformer")]
         case .none: return [("positional_embedding_type", "none")]
+        case .relative(let relative):
+            return [("positional_embedding_type", "relative_positional_bias"), ("relative_attention_num_buckets", .int(relative.buckets)),
+                    ("relative_attention_max_distance", .int(relative.maxDistance))]
         case .alibi(let alibi):
             var fields: [(String, JSON)] = [("positional_embedding_type", "alibi"), ("alibi_interpolated", .bool(alibi == .interpolated))]
             if case .mpt(let most) = alibi { fields += [("alibi_rule", "mpt"), ("alibi_bias_max", .double(most))] }

@@ -153,7 +153,7 @@ extension ModelConfig {
             fields["window_size"] = .int(window.size)
             fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
         }
-        for (name, value) in positionFields + mechanismFields + expertFields { fields[name] = value }
+        for (name, value) in positionFields + mechanismFields + encoderFields + expertFields { fields[name] = value }
         return .object(fields)
     }
 }

@@ -5,7 +5,7 @@
 import LensHooks
 import LensTensor
 
-/// The configuration of a decoder. Names are TransformerLens' in Swift's case.
+/// The configuration of a model. Names are TransformerLens' in Swift's case.
 public struct ModelConfig: Sendable, Hashable {
     // MARK: Sizes
     public var nLayers: Int
@@ -45,8 +45,14 @@ public struct ModelConfig: Sendable, Hashable {
     public var tiedEmbeddingScale = 1.0
     /// What W_U multiplies is multiplied by this first.
     public var unembedScale = 1.0
+    /// Width of token embeddings that are projected to d_model, and back before the unembedding; nil: they have d_model.
+    public var dEmbed: Int?
     /// Logits are c·tanh(logits / c), where given.
     public var outputSoftcap: Double?
+    /// What an encoder like BERT has before and after its blocks; nil for a decoder.
+    public var encoderParts: EncoderParts?
+    /// The encoder whose output this decoder reads, where it is one of an encoder-decoder.
+    public var encoder: EncoderStack?
 
     // MARK: What it came from
     public var modelName = "custom"
@@ -98,6 +104,8 @@ public struct ModelConfig: Sendable, Hashable {
         case onInput = "input"
         /// On what they write, before it is added to the residual stream; what they read is the stream itself (OLMo 2).
         case onOutput = "output"
+        /// On the sum of the residual stream and what was written (BERT, GPT-1, OPT-350m).
+        case onSum = "sum"
     }
 
     /// The feed-forward layer.
@@ -138,6 +146,8 @@ public struct ModelConfig: Sendable, Hashable {
         case rotary(Rotary)
         /// Scores fall with the distance between query and key.
         case alibi(ALiBi)
+        /// A learned number for each head and range of distances is added to scores.
+        case relative(RelativePositions)
         /// They do not.
         case none
     }
@@ -208,6 +218,7 @@ public struct ModelConfig: Sendable, Hashable {
     public func traits(in layer: Int?) -> Set<ModelTrait> {
         var traits: Set<ModelTrait> = []
         if position == .learned || position == .shortformer { traits.insert(.positionEmbedding) }
+        traits.formUnion(encoderTraits)
         if case .rotary = position { traits.insert(.rotary) }
         if norm != nil { traits.insert(.norm) }
         if norm != nil, normPlacement == .onOutput { traits.insert(.normOnOutput) }
@@ -235,7 +246,7 @@ public struct ModelConfig: Sendable, Hashable {
     public var traits: Set<ModelTrait> { traits(in: nil) }
 
     /// Every point where a hook can be, in firing order.
-    public var hookPoints: [HookPoint] { HookPoint.all(nLayers: nLayers, experts: mlp?.experts?.count ?? 0, traits: traits(in:)) }
+    public var hookPoints: [HookPoint] { HookPoint.all(hookStacks) }
 
     /// The norm of what attention and MLP read.
     package var inputNorm: Norm? { normPlacement == .onInput ? norm : nil }
@@ -249,7 +260,7 @@ public struct ModelConfig: Sendable, Hashable {
     /// The size of an axis; nil for those that depend on the input.
     public func size(of axis: HookAxis) -> Int? {
         switch axis {
-        case .batch, .pos, .keyPos, .routed: return nil
+        case .batch, .pos, .keyPos, .encoderPos, .routed: return nil
         case .head: return nHeads
         case .kvHead: return kvHeads
         case .dHead: return dHead
@@ -262,6 +273,7 @@ public struct ModelConfig: Sendable, Hashable {
         case .dExpert: return mlp?.experts?.width
         case .dShared: return mlp?.experts?.shared?.width
         case .dVocab: return dVocabOut
+        case .two: return 2
         case .one: return 1
         }
     }

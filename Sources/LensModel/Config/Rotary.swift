@@ -108,8 +108,11 @@ public struct Rotary: Sendable, Hashable {
         length <= context ? -1 : Int(log2(Double(length) / Double(context)).rounded(.up))
     }
 
-    /// One inverse frequency for each pair, for a row of `length` positions: `[dim / 2]`, radians per position.
-    public func inverseFrequencies(length: Int = 0) -> [Float] {
+    /// One inverse frequency for each pair, within the original context: `[dim / 2]`, radians per position.
+    public var inverseFrequencies: [Float] { inverseFrequencies(length: 0) }
+
+    /// The same for a row of `length` positions.
+    public func inverseFrequencies(length: Int) -> [Float] {
         let stretched = base(for: length)
         let powers = (0..<dim / 2).map { Float(pow(stretched, Double(Float(2 * $0) / Float(dim)))) }
         switch scaling {

@@ -43,9 +43,16 @@ extension ForwardPass {
             // Of this step only: the cache keeps its own keys.
             if plan.edits(.rotK, layer) { pages = try pages.replacingKeys(allKeys) }
         }
-        let z = try attend(layer, block, q, pages)
+        let z = try attend(layer, q, pages, attentionSpec(layer, block), keyMask)
         if !keepsKeyValues { keyValues.layers[layer] = KeyValuePages(kvHeads: config.kvHeads, dHead: config.dHead, first: padding) }
         return try writeOut(layer, block, z, residual)
+    }
+
+    /// The sites of one kind of attention.
+    struct AttentionSites {
+        let scores: HookSite, pattern: HookSite, z: HookSite, result: HookSite, out: HookSite
+        static let own = AttentionSites(scores: .attnScores, pattern: .pattern, z: .z, result: .result, out: .attnOut)
+        static let cross = AttentionSites(scores: .crossAttnScores, pattern: .crossPattern, z: .crossZ, result: .crossResult, out: .crossAttnOut)
     }
 
     // MARK: Queries, keys, values
@@ -154,67 +161,73 @@ extension ForwardPass {
     // MARK: Attention
 
     /// - Returns: z, `[batch, pos, head, d_head]`.
-    private func attend(_ layer: Int, _ block: BlockWeights, _ q: Tensor, _ pages: KeyValuePages) throws -> Tensor {
-        var spec = attentionSpec(layer)
-        spec.sinks = block.sinks
+    func attend(_ layer: Int, _ q: Tensor, _ pages: KeyValuePages, _ spec: AttentionSpec, _ keyMask: [UInt8]?,
+                sites: AttentionSites = .own) throws -> Tensor {
         var source = AttentionSource.queries(q)
-        if plan.edits(.attnScores, layer),
+        if plan.edits(sites.scores, layer),
            var scores = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: .scores).scores {
-            try fire(.attnScores, layer, &scores)
+            try fire(sites.scores, layer, &scores)
             source = .scores(scores)
         }
-        if plan.edits(.pattern, layer) {
+        if plan.edits(sites.pattern, layer) {
             var wanted: AttentionOutputs = .pattern
-            if !plan.edits(.attnScores, layer), plan.touches(.attnScores, layer) { wanted.insert(.scores) }
+            if !plan.edits(sites.scores, layer), plan.touches(sites.scores, layer) { wanted.insert(.scores) }
             let result = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: wanted)
-            if var scores = result.scores { try fire(.attnScores, layer, &scores) }
+            if var scores = result.scores { try fire(sites.scores, layer, &scores) }
             if var pattern = result.pattern {
-                try fire(.pattern, layer, &pattern)
+                try fire(sites.pattern, layer, &pattern)
                 source = .pattern(pattern)
             }
         }
         var wanted: AttentionOutputs = .z
-        if case .queries = source, plan.touches(.attnScores, layer) { wanted.insert(.scores) }
-        if !plan.edits(.pattern, layer), plan.touches(.pattern, layer) { wanted.insert(.pattern) }
+        if case .queries = source, plan.touches(sites.scores, layer) { wanted.insert(.scores) }
+        if !plan.edits(sites.pattern, layer), plan.touches(sites.pattern, layer) { wanted.insert(.pattern) }
         let result = try attention(spec, from: source, over: pages, keyMask: keyMask, storing: wanted)
-        if var scores = result.scores { try fire(.attnScores, layer, &scores) }
-        if var pattern = result.pattern { try fire(.pattern, layer, &pattern) }
+        if var scores = result.scores { try fire(sites.scores, layer, &scores) }
+        if var pattern = result.pattern { try fire(sites.pattern, layer, &pattern) }
         guard var z = result.z else { return q }  // unreachable: z was asked for
-        try fire(.z, layer, &z)
+        try fire(sites.z, layer, &z)
         return z
     }
 
-    private func attentionSpec(_ layer: Int) -> AttentionSpec {
+    private func attentionSpec(_ layer: Int, _ block: BlockWeights) -> AttentionSpec {
         let inverse = config.attention.scaleByInverseLayer ? Double(layer + 1) : 1
         var slopes: [Float]?
         if case .alibi(let alibi) = config.position { slopes = alibi.slopes(heads: config.nHeads) }
-        return AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
+        var spec = AttentionSpec(heads: config.nHeads, kvHeads: config.kvHeads, dHead: config.dHead,
                              scoreScale: Float(1 / (config.attention.scale * inverse)),
                              softcap: config.attention.softcap.map { Float($0) }, alibi: slopes, roundsALiBi: config.position == .alibi(.roundedKeys),
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
+        spec.relative = block.relative
+        spec.sinks = block.sinks
+        return spec
     }
 
     // MARK: Output
 
     /// W_O, head by head whether or not anyone looks at the heads, and the residual.
     private func writeOut(_ layer: Int, _ block: BlockWeights, _ z: Tensor, _ residual: Tensor) throws -> Tensor {
-        // A norm or a factor comes between the sum and the residual stream, as an edit does.
-        let edits = plan.edits(.attnOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.attnOut, layer)
-        var written: (out: Tensor, linear: Tensor?)
-        if plan.touches(.result, layer) {
-            var result = try results(block, z)
-            try fire(.result, layer, &result)
-            written = try result.summedParts(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
-        } else {
-            let rows = try z.reshaped([batch, pos, config.nHeads * config.dHead])
-            let epilogue = Epilogue(bias: block.bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
-            written = try block.wO.product(rows, block: config.dHead, epilogue: epilogue)
-        }
+        var written = try headsOut(layer, block.wO, block.bO, z, residual, .own)
         if config.normPlacement == .onOutput {
             written.out = try normLayer(config.norm, block.ln1, written.out, .ln1Scale, .ln1Normalized, layer)
         }
         written.out = try normLayer(config.outputNorm, block.ln1Post, written.out, .ln1PostScale, .ln1PostNormalized, layer)
         return try addOut(.attnOut, layer, written, residual)
+    }
+
+    /// What heads write, and `residual` besides unless something comes between; what `addOut` takes.
+    func headsOut(_ layer: Int, _ wO: PackedMatrix, _ bO: Tensor?, _ z: Tensor, _ residual: Tensor,
+                  _ sites: AttentionSites) throws -> (out: Tensor, linear: Tensor?) {
+        // A norm or a factor comes between the sum and the residual stream, as an edit does.
+        let edits = plan.edits(sites.out, layer) || config.changesWhatIsWritten, touches = plan.touches(sites.out, layer)
+        if plan.touches(sites.result, layer) {
+            var result = try results(wO, z)
+            try fire(sites.result, layer, &result)
+            return try result.summedParts(bias: bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+        }
+        let rows = try z.reshaped([batch, pos, config.nHeads * config.dHead])
+        let epilogue = Epilogue(bias: bO, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+        return try wO.product(rows, block: config.dHead, epilogue: epilogue)
     }
 
     /// Fires a site that is added to the residual stream: `written` is the sum already, or, where an edit comes between,
@@ -230,12 +243,12 @@ extension ForwardPass {
     }
 
     /// What each head writes: `[batch, pos, head, d_model]`.
-    private func results(_ block: BlockWeights, _ z: Tensor) throws -> Tensor {
+    private func results(_ wO: PackedMatrix, _ z: Tensor) throws -> Tensor {
         var result = Tensor(zeros: [batch, pos, config.nHeads, config.dModel])
         for head in 0..<config.nHeads {
             let rows = try z.at(.all, .all, .at(head)).contiguous()
             let range = head * config.dHead..<(head + 1) * config.dHead
-            try result.set(.all, .all, .at(head), to: block.wO.product(rows, rows: range, block: config.dHead).out)
+            try result.set(.all, .all, .at(head), to: wO.product(rows, rows: range, block: config.dHead).out)
         }
         return result
     }

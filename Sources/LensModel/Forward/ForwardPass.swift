@@ -27,6 +27,8 @@ final class ForwardPass {
     let keepsKeyValues: Bool
     var keyValues: KeyValueCache
     var cache: ActivationCache
+    /// The kind of each token, `[batch, pos]`; nil: all 0.
+    var tokenTypes: IntTensor?
 
     /// 0 where a key is masked, `[batch × keys]`; nil where left padding says it all.
     let keyMask: [UInt8]?
@@ -38,15 +40,17 @@ final class ForwardPass {
     private lazy var localRotary = rotaryTable(local: true)
 
     /// - Parameters:
+    ///   - stack: which of the model's stacks of blocks to run.
     ///   - newMask: whether each new position is a real token: `[batch][pos]`.
     ///   - isWhole: whether every layer runs.
     ///   - keyValues: what came before; moved into the pass, so that pages nobody else holds are written in place.
     ///   - keepsKeyValues: whether the cache outlives the pass; else each layer's pages are let go after it.
-    init(_ model: Transformer, plan: HookPlan, _ input: Transformer.Input, newMask: [[Bool]], isWhole: Bool,
+    init(_ model: Transformer, stack: HookStack = .blocks, plan: HookPlan, _ input: Transformer.Input, newMask: [[Bool]], isWhole: Bool,
          taking keyValues: inout KeyValueCache, keepsKeyValues: Bool, _ options: Transformer.Options) throws {
-        config = model.config
-        weights = model.weights
-        self.plan = plan
+        let encoder = stack == .encoder ? model.encoder : nil
+        config = encoder?.config ?? model.config
+        weights = encoder?.weights ?? model.weights
+        self.plan = plan.on(stack)
         positionSlice = options.posSlice
         self.keepsKeyValues = keepsKeyValues
         batch = newMask.count
@@ -71,8 +75,8 @@ final class ForwardPass {
             }
             return Array(ids[offset...])
         }
-        if let last = positionIDs.max(), last >= config.nCtx {
-            throw LensError(.usage, "input longer than the model's context", expected: "at most \(config.nCtx) positions",
+        if let last = positionIDs.max(), let limit = config.positionLimit, last >= limit {
+            throw LensError(.usage, "input longer than the model's context", expected: "at most \(limit) positions",
                             found: "\(last + 1)", advice: "shorten the input")
         }
         self.keyValues = keyValues
@@ -98,8 +102,8 @@ final class ForwardPass {
     /// - Parameter routed: of an expert's activation, which of batch × pos each row is.
     func fire(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil, routed: [Int]? = nil, _ tensor: inout Tensor) throws {
         guard plan.touches(site, layer, expert: expert) else { return }
-        var context = HookContext(point: HookPoint(site, layer: layer, expert: expert), positions: offset..<offset + pos, step: step, isReal: isReal,
-                                  promptLength: promptLength)
+        var context = HookContext(point: HookPoint(site, stack: plan.stack, layer: layer, expert: expert), positions: offset..<offset + pos,
+                                  step: step, isReal: isReal, promptLength: promptLength)
         context.routed = routed
         try plan.fire(context, &tensor) { point, tensor in
             cache.store(point.name, try routed.map { try sliced(tensor, routed: $0) } ?? sliced(tensor, point.site))
@@ -126,7 +130,10 @@ final class ForwardPass {
 
     /// `tokens: [batch, pos]` to the first residual stream `[batch, pos, d_model]`.
     func embed(_ tokens: inout IntTensor) throws -> Tensor {
+        // A decoder's own tokens have no sites where its encoder's do.
+        if plan.stack == .decoder { return try tokenEmbeddings(tokens) }
         if plan.touches(.tokens) { try fireTokens(&tokens) }
+        if let parts = config.encoderParts { return try summedEmbedding(tokens, parts) }
         return try addingPositions(embedded(tokens))
     }
 
@@ -141,10 +148,7 @@ final class ForwardPass {
 
     /// The embeddings of tokens.
     private func embedded(_ tokens: IntTensor) throws -> Tensor {
-        var flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU.gatherColumns(tokens.array)
-        if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
-        return try normLayer(config.embedNorm, weights.embedNorm, flat.reshaped(tokens.shape + [config.dModel]), .embedScale,
-                             .embedNormalized, nil)
+        try normLayer(config.embedNorm, weights.embedNorm, tokenEmbeddings(tokens), .embedScale, .embedNormalized, nil)
     }
 
     private func addingPositions(_ embeddings: Tensor) throws -> Tensor {
@@ -157,8 +161,18 @@ final class ForwardPass {
         return embedded
     }
 
+    /// `[batch, pos, d_model]`, projected to that where the table is of another width.
+    func tokenEmbeddings(_ tokens: IntTensor) throws -> Tensor {
+        guard var flat = try weights.wE?.gatherRows(tokens.array) ?? weights.wU?.gatherColumns(tokens.array) else {
+            throw LensError(.weights, "missing parameter", at: config.tokenEmbeddingName)  // unreachable: checked when the model was made
+        }
+        if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
+        if let projection = weights.embedProjection { flat = try projection.product(flat).out }
+        return try flat.reshaped([batch, pos, config.dModel])
+    }
+
     /// `[batch, pos, d_model]`; nil where positions are not embedded.
-    private func positionEmbeddings() throws -> Tensor? {
+    func positionEmbeddings() throws -> Tensor? {
         guard let wPos = weights.wPos else { return nil }
         var positions = try wPos.gatherRows(positionIDs).reshaped([batch, pos, config.dModel])
         for row in 0..<batch {
@@ -188,12 +202,14 @@ final class ForwardPass {
         var residual = residual
         try fire(.residPre, layer, &residual)
         let block = weights.blocks[layer]
+        if config.postNorm { return try postNormBlock(layer, block, residual) }
         var stream = try attentionLayer(layer, block, residual)
         if let mlp = block.mlp {
             if config.parallelAttnMLP {
                 stream = try mlpLayer(layer, mlp, block, input: residual, residual: stream)
             } else {
                 try fire(.residMid, layer, &stream)
+                if let cross = block.cross { stream = try crossAttentionLayer(layer, cross, block.ln2, stream) }
                 stream = try mlpLayer(layer, mlp, block, input: stream, residual: stream)
             }
         }
@@ -205,14 +221,19 @@ final class ForwardPass {
 
     /// The final norm. - Returns: what W_U multiplies, `[batch, pos, d_model]`.
     func finalNorm(_ residual: Tensor) throws -> Tensor {
-        try normLayer(config.finalNorm, weights.lnFinal, residual, .lnFinalScale, .lnFinalNormalized, nil)
+        let (scale, normalized): (HookSite, HookSite) = switch plan.stack {
+        case .blocks: (.lnFinalScale, .lnFinalNormalized)
+        case .encoder: (.encoderFinalScale, .encoderFinalNormalized)
+        case .decoder: (.decoderFinalScale, .decoderFinalNormalized)
+        }
+        return try normLayer(config.finalNorm, weights.lnFinal, residual, scale, normalized, nil)
     }
 
     /// Logits: `[batch, pos, d_vocab_out]`.
     func unembed(_ normalized: Tensor) throws -> Tensor {
-        var input = try config.unembedScale == 1 ? normalized : normalized.scaled(by: Float(config.unembedScale))
+        var input = config.unembedScale == 1 ? normalized : try normalized.scaled(by: Float(config.unembedScale))
         try fire(.unembedIn, nil, &input)
-        var logits = try weights.wU.product(input, epilogue: Epilogue(bias: weights.bU)).out
+        var logits = try weights.logits(ofScaled: input)
         try fire(.unembedOut, nil, &logits)
         return try config.outputSoftcap.map { try logits.softcapped(Float($0)) } ?? logits
     }

@@ -11,8 +11,10 @@ extension ForwardPass {
     func mlpLayer(_ layer: Int, _ weights: FeedForwardWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
         guard let mlp = config.mlp else { return residual }
         var input = input
-        try fire(.mlpIn, layer, &input)
-        let x = try normLayer(config.inputNorm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
+        // Where blocks normalise sums, the norm before the MLP is the block's, and so is this site.
+        if !config.postNorm { try fire(.mlpIn, layer, &input) }
+        let x = try block.cross == nil ? normLayer(config.inputNorm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
+            : normLayer(config.inputNorm, block.ln3, input, .ln3Scale, .ln3Normalized, layer)
         let edits = plan.edits(.mlpOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.mlpOut, layer)
         var written: (out: Tensor, linear: Tensor?)
         switch weights {

@@ -64,8 +64,8 @@ package struct GenerationLoop<Model: GeneratingModel> {
             throw LensError(.usage, "nothing to continue", expected: "at least one token in each prompt", found: "an empty prompt")
         }
         try options.validate(rows: lengths.count)
-        let longest = lengths.max() ?? 0, held = options.keyValues?.realCounts.max() ?? 0, context = model.config.nCtx
-        guard options.maxNewTokens <= context, held + longest + max(0, options.maxNewTokens - 1) <= context else {
+        let longest = lengths.max() ?? 0, held = options.keyValues?.realCounts.max() ?? 0
+        if let context = model.config.positionLimit, options.maxNewTokens > context || held + longest + max(0, options.maxNewTokens - 1) > context {
             let before = held > 0 ? "\(held) positions held, " : ""
             throw LensError(.usage, "more tokens than the model's context holds", expected: "at most \(context)",
                             found: "\(before)a prompt of \(longest) and \(options.maxNewTokens) new ones", advice: "ask for fewer new tokens")
@@ -120,6 +120,7 @@ package struct GenerationLoop<Model: GeneratingModel> {
         run.step = rows.steps
         run.promptLength = offset + longest
         run.cancellation = options.cancellation
+        run.encoderInput = options.encoderInput
         let output: Transformer.Output
         if keyValues == nil {
             let (input, mask) = try rows.everything()

@@ -41,6 +41,8 @@ public struct GenerationOptions {
     /// Positions of the prompt in one pass; nil: all. The numbers do not depend on it.
     public var prefillChunk: Int?
     public var hooks: [Hook] = []
+    /// What the encoder of an encoder-decoder reads; the prompts are then what its decoder begins with.
+    public var encoderInput: EncoderInput?
     /// Activations to capture over the prompt and every new token but the last.
     public var cache: ActivationFilter = .none
     /// What to return besides tokens.

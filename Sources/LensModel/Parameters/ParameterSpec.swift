@@ -42,13 +42,37 @@ public struct ParameterSpec: Sendable, Hashable {
 extension ModelConfig {
     /// Every parameter, in TransformerLens' order.
     public var parameterSpecs: [ParameterSpec] {
-        var specs = [ParameterSpec(name: "embed.W_E", shape: [dVocab, dModel], kind: .plain, isOptional: tiesEmbeddings)]
+        func plain(_ name: String, _ shape: [Int]) -> ParameterSpec { ParameterSpec(name: name, shape: shape, kind: .plain, isOptional: false) }
+        var specs = [ParameterSpec(name: tokenEmbeddingName, shape: [dVocab, dEmbed ?? dModel], kind: .plain, isOptional: tiesEmbeddings)]
+        if let dEmbed { specs.append(ParameterSpec(name: "embed.W_proj", shape: [dEmbed, dModel], kind: .matrix, isOptional: false)) }
+        if position == .learned, encoderParts != nil { specs.append(plain("embed.pos_embed.W_pos", [nCtx, dModel])) }
+        if let types = encoderParts?.tokenTypes { specs.append(plain("embed.token_type_embed.W_token_type", [types, dModel])) }
         specs += normSpecs("embed.ln", embedNorm)
-        if position == .learned || position == .shortformer { specs.append(ParameterSpec(name: "pos_embed.W_pos", shape: [nCtx, dModel], kind: .plain, isOptional: false)) }
-        for layer in 0..<nLayers { specs += blockSpecs("blocks.\(layer)", layer) }
-        specs += normSpecs("ln_final", finalNorm)
-        specs.append(ParameterSpec(name: "unembed.W_U", shape: [dModel, dVocabOut], kind: .matrix, isOptional: false))
-        specs.append(ParameterSpec(name: "unembed.b_U", shape: [dVocabOut], kind: .plain, isOptional: true))
+        if position == .learned || position == .shortformer, encoderParts == nil { specs.append(plain("pos_embed.W_pos", [nCtx, dModel])) }
+        if let encoderConfig {
+            for layer in 0..<encoderConfig.nLayers { specs += encoderConfig.blockSpecs("encoder.\(layer)", layer) }
+            specs += normSpecs("encoder_final_ln", finalNorm)
+        }
+        for layer in 0..<nLayers { specs += blockSpecs("\(encoder == nil ? "blocks" : "decoder").\(layer)", layer) }
+        specs += normSpecs(encoder == nil ? "ln_final" : "decoder_final_ln", finalNorm)
+        return specs + headSpecs
+    }
+
+    /// What comes after the blocks and their norm.
+    private var headSpecs: [ParameterSpec] {
+        func layer(_ name: String, _ rows: Int, _ columns: Int) -> [ParameterSpec] {
+            [ParameterSpec(name: "\(name).W", shape: [rows, columns], kind: .matrix, isOptional: false),
+             ParameterSpec(name: "\(name).b", shape: [columns], kind: .plain, isOptional: false)]
+        }
+        var specs: [ParameterSpec] = []
+        if let head = encoderParts?.mlmHead { specs += layer("mlm_head", dModel, dModel) + normSpecs("mlm_head.ln", head.norm) }
+        if let dEmbed { specs.append(ParameterSpec(name: "unembed.W_proj", shape: [dModel, dEmbed], kind: .matrix, isOptional: false)) }
+        if unembeds {
+            specs.append(ParameterSpec(name: "unembed.W_U", shape: [dEmbed ?? dModel, dVocabOut], kind: .matrix, isOptional: false))
+            specs.append(ParameterSpec(name: "unembed.b_U", shape: [dVocabOut], kind: .plain, isOptional: true))
+        }
+        if encoderParts?.hasPooler == true { specs += layer("pooler", dModel, dModel) }
+        if encoderParts?.hasNextSentenceHead == true { specs += layer("nsp_head", dModel, 2) }
         return specs
     }
 
@@ -67,11 +91,21 @@ extension ModelConfig {
             bias("attn.b_Q", [nHeads, dHead], attention.hasBiases), bias("attn.\(raw)b_K", [kvHeads, dHead], attention.hasBiases),
             bias("attn.\(raw)b_V", [kvHeads, dHead], attention.hasBiases), bias("attn.b_O", [dModel], attention.hasBiases),
         ]
+        if case .relative(let positions) = position, layer == 0 {
+            specs.append(spec("attn.rel_pos_bias.weight", [positions.buckets, nHeads]))
+        }
+        if encoder != nil {
+            specs += normSpecs("\(prefix).ln2", norm)
+            specs += ["Q", "K", "V"].map { spec("cross_attn.W_\($0)", [nHeads, dModel, dHead], .headsOut) }
+            specs.append(spec("cross_attn.W_O", [nHeads, dHead, dModel], .headsIn))
+            specs += ["Q", "K", "V"].map { bias("cross_attn.b_\($0)", [nHeads, dHead], attention.hasBiases) }
+            specs.append(bias("cross_attn.b_O", [dModel], attention.hasBiases))
+        }
         if attention.hasSinks { specs.append(spec("attn.sinks", [nHeads])) }
         specs += headNormSpecs("\(prefix).attn.q_norm", heads: nHeads) + headNormSpecs("\(prefix).attn.k_norm", heads: kvHeads)
         specs += normSpecs("\(prefix).ln1_post", outputNorm)
         guard let mlp else { return specs }
-        specs += normSpecs("\(prefix).ln2", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
+        specs += normSpecs("\(prefix).\(encoder == nil ? "ln2" : "ln3")", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
         if let experts = experts(in: layer) { return specs + expertSpecs(prefix, experts) }
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
         if let gate = mlp.gate {
@@ -140,6 +174,7 @@ extension ModelConfig {
         try validateRotaryScaling()
         try mlp?.validate()
         try validateCaps()
+        try validateStacks()
         if let window = attention.window {
             guard window.size > 0, window.size <= Self.largestSize, !window.isLocal.isEmpty else {
                 throw LensError(.config, "impossible attention window", at: "window_size", expected: "1...\(Self.largestSize) and which layers it is for",

@@ -94,6 +94,42 @@ extension Parameters {
     }
 }
 
+extension Parameters {
+    /// Puts a parameter in the place of another, which is let go: numbers in TransformerLens' shape, rounded once, to what they
+    /// are kept in where `format` is asked for.
+    /// - Throws: `LensError(.weights)` for an unknown name or another number of elements.
+    mutating func replace(_ name: String, with numbers: [Double], keeping format: WeightFormat) throws {
+        guard let spec = specs[name], numbers.count == spec.shape.reduce(1, *) else {
+            throw LensError(.weights, "not the numbers of a parameter", at: name, found: "\(numbers.count) numbers")
+        }
+        values[name] = nil
+        let format = spec.format(format)
+        let (rows, columns) = spec.matrixShape ?? (spec.isTable ? (spec.shape[1], spec.shape[0]) : (0, 0))
+        guard columns > 0, spec.matrixShape != nil || format != .float32 else {
+            values[name] = .tensor(try Tensor(numbers.map { Float($0) }, shape: spec.shape))
+            return
+        }
+        let matrix = try numbers.withUnsafeBytes { bytes in
+            try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
+                guard let base = bytes.baseAddress else { return }
+                switch spec.kind {
+                case .plain, .linear: // a table, or a layer as torch keeps it: its transpose
+                    try writer.pack(rows: 0..<rows, columns: 0..<columns, from: base, .float64, rowStride: 1, columnStride: rows)
+                case .matrix, .headsIn:
+                    try writer.pack(rows: 0..<rows, columns: 0..<columns, from: base, .float64, rowStride: columns, columnStride: 1)
+                case .headsOut:
+                    let width = spec.shape[2]
+                    for head in 0..<spec.shape[0] {
+                        try writer.pack(rows: 0..<rows, columns: head * width..<(head + 1) * width, from: base + 8 * head * rows * width, .float64,
+                                        rowStride: width, columnStride: 1)
+                    }
+                }
+            }
+        }
+        values[name] = spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
+    }
+}
+
 extension Parameter {
     /// In another format. Tables are plain in float32 and packed in all others.
     package func keeping(_ format: WeightFormat) throws -> Parameter {

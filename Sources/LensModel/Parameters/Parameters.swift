@@ -82,9 +82,8 @@ public struct Parameters: Sendable {
     public func replacing(_ name: String, with tensor: Tensor) throws -> Parameters {
         guard let spec = specs[name] else { throw Self.unknown(name, order) }
         var copy = self
-        if name == "unembed.W_U", values["embed.W_E"] == nil, config.tiesEmbeddings {
-            copy.values["embed.W_E"] = .tensor(try self["embed.W_E"])
-        }
+        let table = config.tokenEmbeddingName
+        if name == "unembed.W_U", values[table] == nil, config.tiesEmbeddings { copy.values[table] = .tensor(try self[table]) }
         copy.values[name] = try Self.kept(tensor, spec)
         return copy
     }
@@ -103,18 +102,15 @@ public struct Parameters: Sendable {
         return try Parameters(carried, for: config)
     }
 
+    /// Whether the configuration has a parameter of this name.
+    package func has(_ name: String) -> Bool { specs[name] != nil }
+
     /// Whether a parameter is there; an absent bias is zero.
     func holds(_ name: String) -> Bool { values[name] != nil }
 
     /// Columns `ids` of W_U as rows, `[ids.count, d_model]`, without unpacking the rest.
     /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
     package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
-
-    /// Puts a parameter in the place of another, which is let go.
-    mutating func replace(_ name: String, with tensor: Tensor) throws {
-        guard let spec = specs[name] else { throw Self.unknown(name, order) }
-        values[name] = try Self.kept(tensor, spec)
-    }
 
     /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
     /// are no longer tied become two.
@@ -151,7 +147,7 @@ public struct Parameters: Sendable {
     private func unpacked(_ spec: ParameterSpec) throws -> Tensor {
         switch values[spec.name] {
         case .tensor(let tensor)?: return tensor
-        case nil where spec.name == "embed.W_E":
+        case nil where spec.name == config.tokenEmbeddingName && config.tiesEmbeddings:
             let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
             return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)

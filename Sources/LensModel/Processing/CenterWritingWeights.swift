@@ -15,7 +15,7 @@ struct CenterWritingWeights: ProcessingStep {
     func prepare(_ weights: WorkingWeights) throws { weights.config.untie() }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
-        for writer in weights.config.writers(block: block) { try center(writer, weights) }
+        for writer in weights.writers(block: block) { try center(writer, weights) }
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {

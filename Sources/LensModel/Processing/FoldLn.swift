@@ -9,9 +9,17 @@
 /// Folds norms into what reads them.
 struct FoldLn: ProcessingStep {
     func obstacle(_ weights: WorkingWeights) throws -> String? {
-        if weights.config.position == .shortformer { return "positions are added after the norms that would be folded" }
-        if weights.config.expertsLackBiases, weights.config.norm?.hasWeights == true { return "the norms have biases, and what reads them in experts has none" }
-        return weights.config.norm != nil && weights.config.normPlacement == .onOutput ? "the norms come after what they would be folded into" : nil
+        let config = weights.config
+        if config.norm != nil, config.normPlacement == .onOutput { return "the norms come after what they would be folded into" }
+        if weights.has("pos_embed.W_pos"), config.position != .learned { return "positions come between the norms and what reads them" }
+        guard config.norm?.kind == .layer, config.norm?.hasWeights == true else { return nil }
+        for block in (0..<config.nLayers).map({ "blocks.\($0)" }) {
+            for (norm, readers) in weights.readers(block: block) where try !weights.isZero("\(norm).b") {
+                // A dense MLP's gate gets a bias (`prepare`).
+                if readers.contains(where: { $0.bias == nil && $0.name != "\(block).mlp.W_gate" }) { return "a norm's bias has nowhere to go" }
+            }
+        }
+        return nil
     }
 
     func prepare(_ weights: WorkingWeights) throws {
@@ -26,7 +34,7 @@ struct FoldLn: ProcessingStep {
     func rewrite(block: String, _ weights: WorkingWeights) throws {
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
-        for (prefix, readers) in weights.config.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
+        for (prefix, readers) in weights.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
         // The norm of the neurons, which W_out reads.
         guard let inner = weights.config.mlp?.norm, inner.hasWeights else { return }
         try fold("\(block).mlp.ln", inner, into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)

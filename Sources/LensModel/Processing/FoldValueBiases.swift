@@ -1,10 +1,11 @@
 // fold_value_biases: the rows of an attention pattern sum to one, so z = pattern·(x·W_V) + b_V, and b_V·W_O may as well be
-// part of b_O. Where rows do not sum to one (positions that attend to nothing, which no real token reads) it is not exact, nor where values are clipped.
+// part of b_O. Where rows do not sum to one (positions that attend to nothing, which no real token reads) it is not exact, nor with
+// attention sinks, which take a part of each row, nor where values are clipped.
 
 /// Folds b_V into b_O.
 struct FoldValueBiases: ProcessingStep {
     func obstacle(_ weights: WorkingWeights) throws -> String? {
-        if weights.config.attention.hasSinks { return "attention's sinks keep the pattern's rows below one" }
+        if weights.has("blocks.0.attn.sinks") { return "attention sinks take a part of each pattern" }
         return weights.config.attention.clip == nil ? nil : "values are clipped with their biases"
     }
 

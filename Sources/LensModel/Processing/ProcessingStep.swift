@@ -54,32 +54,46 @@ extension ModelConfig {
     func keyName(_ kind: String, _ block: String) -> String { "\(block).attn.\(raw)\(kind)_K" }
     func valueName(_ kind: String, _ block: String) -> String { "\(block).attn.\(raw)\(kind)_V" }
 
-    /// The norms of a block that come before something, and the weights that read them.
-    func readers(block: String) -> [(norm: String, weights: [StreamWeight])] {
-        var readers = [("\(block).ln1", [
-            StreamWeight(name: "\(block).attn.W_Q", axis: 1, bias: "\(block).attn.b_Q"),
-            StreamWeight(name: keyName("W", block), axis: 1, bias: keyName("b", block)),
-            StreamWeight(name: valueName("W", block), axis: 1, bias: valueName("b", block)),
-        ])]
-        guard let mlp else { return readers }
-        if let experts = experts(of: block) { return readers + [("\(block).ln2", expertReaders(block, experts))] }
-        var weights = [StreamWeight(name: "\(block).mlp.W_in", axis: 0, bias: "\(block).mlp.b_in")]
-        if let gate = mlp.gate {
-            weights.append(StreamWeight(name: "\(block).mlp.W_gate", axis: 0, bias: gate == .biasOnEach ? "\(block).mlp.b_gate" : nil))
-        }
-        readers.append(("\(block).ln2", weights))
-        return readers
-    }
-
-    /// The weights and biases of a block that write to the residual stream.
-    func writers(block: String) -> [StreamWeight] {
-        [StreamWeight(name: "\(block).attn.W_O", axis: 2), StreamWeight(name: "\(block).attn.b_O", axis: 0)]
-            + (experts(of: block).map { expertWriters(block, $0) } ?? (mlp == nil ? [] : [StreamWeight(name: "\(block).mlp.W_out", axis: 1), StreamWeight(name: "\(block).mlp.b_out", axis: 0)]))
-    }
-
     /// From here on W_E and W_U are two.
     mutating func untie() {
         tiesEmbeddings = false
         tiedEmbeddingScale = 1
+    }
+}
+
+extension WorkingWeights {
+    /// The norms of a block that come before something, and the weights that read them.
+    func readers(block: String) -> [(norm: String, weights: [StreamWeight])] {
+        var readers = [("\(block).ln1", [
+            StreamWeight(name: "\(block).attn.W_Q", axis: 1, bias: "\(block).attn.b_Q"),
+            StreamWeight(name: config.keyName("W", block), axis: 1, bias: config.keyName("b", block)),
+            StreamWeight(name: config.valueName("W", block), axis: 1, bias: config.valueName("b", block)),
+        ])]
+        guard config.mlp != nil else { return readers }
+        let dense = ["in", "gate"].map { StreamWeight(name: "\(block).mlp.W_\($0)", axis: 0, bias: "\(block).mlp.b_\($0)") }
+        let routed = ["W_gate", "shared_expert_gate"] + experts(block).flatMap { ["\($0).W_in", "\($0).W_gate"] }
+        readers.append(("\(block).ln2", dense.filter { has($0.name) } + linears(block, routed, axis: 1)))
+        return readers.map { norm, weights in
+            (norm, weights.map { StreamWeight(name: $0.name, axis: $0.axis, bias: $0.bias.flatMap { has($0) ? $0 : nil }) })
+        }
+    }
+
+    /// The weights and biases of a block that write to the residual stream.
+    func writers(block: String) -> [StreamWeight] {
+        let plain = [("attn.W_O", 2), ("attn.b_O", 0), ("mlp.W_out", 1), ("mlp.b_out", 0)].map { StreamWeight(name: "\(block).\($0)", axis: $1) }
+        let routed = linears(block, experts(block).map { "\($0).W_out" }, axis: 0)
+        return (plain + routed + routed.compactMap(\.bias).map { StreamWeight(name: $0, axis: 0) }).filter { has($0.name) }
+    }
+
+    /// The experts of a block, by their names in its MLP.
+    private func experts(_ block: String) -> [String] {
+        (0...).lazy.map { "experts.\($0)" }.prefix { self.has("\(block).mlp.\($0).W_in.weight") }
+            + (has("\(block).mlp.shared_expert.W_in.weight") ? ["shared_expert"] : [])
+    }
+
+    /// Those of an MLP's linear layers that are there, kept `[outputs, inputs]`.
+    private func linears(_ block: String, _ names: [String], axis: Int) -> [StreamWeight] {
+        names.map { "\(block).mlp.\($0)" }.filter { has("\($0).weight") }
+            .map { StreamWeight(name: "\($0).weight", axis: axis, bias: has("\($0).bias") ? "\($0).bias" : nil) }
     }
 }

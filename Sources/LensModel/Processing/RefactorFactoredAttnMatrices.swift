@@ -13,9 +13,9 @@ struct RefactorFactoredAttnMatrices: ProcessingStep {
     func obstacle(_ weights: WorkingWeights) throws -> String? {
         let config = weights.config
         if case .rotary = config.position { return "queries and keys are rotated before they meet" }
-        if config.attention.qkNorm != nil { return "queries and keys are normalised before they meet" }
         if config.attention.clip != nil { return "queries, keys and values are clipped" }
-        if config.attention.hasSinks { return "attention's sinks keep the pattern's rows below one" }
+        if config.attention.qkNorm != nil { return "queries and keys are normalised before they meet" }
+        if let reason = try FoldValueBiases().obstacle(weights) { return reason }
         if config.kvHeads != config.nHeads { return "heads share keys and values" }
         return nil
     }

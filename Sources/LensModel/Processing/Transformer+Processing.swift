@@ -14,13 +14,15 @@ extension Transformer {
     }
 
     /// As `processWeights`; weights that nobody else holds are let go one by one as they are rewritten.
-    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing) throws -> Transformer {
+    /// - Parameter format: what all weights are kept in afterwards; nil: float32 where they are rewritten, else as they were.
+    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing, keeping format: WeightFormat? = nil) throws -> Transformer {
         let config = model.config
         var record = model.processing
-        let weights = WorkingWeights(model.parameters, config)
+        let weights = WorkingWeights(model.parameters, config, keeping: format ?? .float32)
         _ = consume model
         let steps = try exactSteps(processing, weights, &record)
-        guard !steps.isEmpty else { return try Transformer(config: config, parameters: weights.finish(), processing: record) }
+        func kept(_ parameters: Parameters) throws -> Parameters { try format.map { try parameters.keeping($0) } ?? parameters }
+        guard !steps.isEmpty else { return try Transformer(config: config, parameters: kept(weights.finish()), processing: record) }
 
         for step in steps { try step.implementation.prepare(weights) }
         try weights.adoptConfig()
@@ -36,7 +38,7 @@ extension Transformer {
         // Unpacked weights are larger than what a run's buffers are kept for.
         BufferPool.shared.empty()
         record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
-        return try Transformer(config: weights.config, parameters: weights.finish(), processing: record)
+        return try Transformer(config: weights.config, parameters: kept(weights.finish()), processing: record)
     }
 
     /// The steps wanted that are exact for the model.
@@ -46,8 +48,8 @@ extension Transformer {
             let wish = processing.wish(step)
             guard wish != .never else { return false }
             // What is in blocks would lose again if it was quantised anew.
-            let reason = try weights.wasQuantized ? "its weights are quantised" : step.implementation.obstacle(weights)
-            guard let reason else { return true }
+            let general = weights.wasQuantized ? "its weights are quantised" : weights.config.processingObstacle
+            guard let reason = try general ?? step.implementation.obstacle(weights) else { return true }
             guard wish != .always else {
                 throw LensError(.usage, "\(step.rawValue) would change what this model computes", at: weights.config.modelName,
                                 found: reason, advice: "leave the step out, or use the default processing, which does")

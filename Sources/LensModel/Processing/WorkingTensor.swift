@@ -26,17 +26,6 @@ struct WorkingTensor {
 
     init(zeros shape: [Int]) { self.init([Double](repeating: 0, count: shape.reduce(1, *)), shape: shape) }
 
-    /// Rounded to float32.
-    func tensor() throws -> Tensor {
-        var result = Tensor(zeros: shape)
-        try result.withUnsafeMutableElements { destination in
-            values.withUnsafeBufferPointer { source in
-                for index in 0..<source.count { destination[index] = Float(source[index]) }
-            }
-        }
-        return result
-    }
-
     var isZero: Bool { values.allSatisfy { $0 == 0 } }
 
     /// The tensor seen around one axis.

@@ -12,15 +12,18 @@ final class WorkingWeights {
     let original: ModelConfig
     /// Whether any of the weights were in quantised blocks.
     let wasQuantized: Bool
+    /// What rewritten weights are kept in.
+    let format: WeightFormat
     /// What has not been touched yet, and what is finished.
     private var parameters: Parameters
     private var open: [String: WorkingTensor] = [:]
     private var edited: Set<String> = []
 
-    init(_ parameters: consuming Parameters, _ config: ModelConfig) {
+    init(_ parameters: consuming Parameters, _ config: ModelConfig, keeping format: WeightFormat = .float32) {
         self.config = config
         original = config
         wasQuantized = parameters.isQuantized
+        self.format = format
         self.parameters = parameters
     }
 
@@ -31,6 +34,9 @@ final class WorkingWeights {
         open[name] = tensor
         return tensor
     }
+
+    /// Whether the model has a parameter of this name, be it an absent bias.
+    func has(_ name: String) -> Bool { parameters.has(name) }
 
     /// Whether a bias is absent, or holds nothing but zeros.
     func isZero(_ name: String) throws -> Bool {
@@ -63,7 +69,7 @@ final class WorkingWeights {
     func close() throws {
         for name in edited.sorted() {
             guard let tensor = open.removeValue(forKey: name) else { continue }
-            try parameters.replace(name, with: tensor.tensor())
+            try parameters.replace(name, with: tensor.values, keeping: format)
         }
         open = [:]
         edited = []

@@ -106,13 +106,12 @@ extension GGUFMetadata {
     /// LLaMA 3's rule, where it is what gave the factors: a file keeps only them. All its models have 1 and 4 for the bounds.
     private func llama3(_ factors: [Float], base: Double, turning: Int) -> JSONObject? {
         guard let factor = factors.max(), factor > 1 else { return nil }
-        let plain = Rotary(dim: turning, base: base).inverseFrequencies()
+        let plain = Rotary(dim: turning, base: base).inverseFrequencies(length: 0)
         for context in [8192] + (3...20).map({ 1 << $0 }) {
             let scaling = Rotary.Scaling.llama3(factor: Double(factor), lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: context)
-            let scaled = Rotary(dim: turning, base: base, scaling: scaling).inverseFrequencies()
-            let ratios = zip(plain, scaled).map { (pair: (Float, Float)) -> Float in pair.0 / pair.1 }
-            let isEqual = ratios.count == factors.count && zip(ratios, factors).allSatisfy { (pair: (Float, Float)) -> Bool in abs(pair.0 - pair.1) <= 1e-5 * pair.1 }
-            if isEqual {
+            let scaled = Rotary(dim: turning, base: base, scaling: scaling).inverseFrequencies(length: 0)
+            let ratios: [Float] = zip(plain, scaled).map { $0 / $1 }
+            if ratios.count == factors.count, zip(ratios, factors).allSatisfy({ (a: Float, b: Float) in abs(a - b) <= 1e-5 * b }) {
                 return JSONObject([("rope_type", "llama3"), ("factor", .double(Double(factor))), ("low_freq_factor", 1.0), ("high_freq_factor", 4.0),
                                    ("original_max_position_embeddings", .int(context))])
             }

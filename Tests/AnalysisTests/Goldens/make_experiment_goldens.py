@@ -12,7 +12,9 @@ import json
 import logging
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import tokenizers
@@ -21,7 +23,11 @@ import transformers
 from safetensors.torch import save_file
 from transformer_lens import HookedTransformer, evals, patching
 from transformer_lens.head_detector import HEAD_NAMES, detect_head
+from transformer_lens.tools.analysis.svd_circuits import decompose_head
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path_all_sources
+
+# The package shadows the module by a function of its name.
+kernel = import_module("transformer_lens.tools.analysis.projection_kernel")
 
 ROOT = Path(__file__).resolve().parent
 MODELS = ROOT.parent.parent / "ModelTests" / "Goldens"
@@ -175,6 +181,43 @@ def evaluations(tl, out):
         torch.randint = randint
 
 
+def copying(tl, out):
+    """From the eigenvalues of each head's full OV circuit, formed whole."""
+    with torch.no_grad():
+        scores = torch.zeros(tl.cfg.n_layers, tl.cfg.n_heads)
+        for l, block in enumerate(tl.blocks):
+            before = block.ln1.w if hasattr(block.ln1, "w") else torch.ones(tl.cfg.d_model)
+            after = tl.ln_final.w if hasattr(tl.ln_final, "w") else torch.ones(tl.cfg.d_model)
+            for h in range(tl.cfg.n_heads):
+                full = (tl.W_E * before).double() @ block.attn.W_V[h].double() @ block.attn.W_O[h].double() @ (after[:, None] * tl.W_U).double()
+                values = torch.linalg.eigvals(full)
+                scores[l, h] = values.real.sum() / values.abs().sum()
+        out["copying"] = scores
+
+
+def circuits(tl, out):
+    for layer, head in [(0, 0), (1, 2)]:
+        found = decompose_head(tl, layer, head)
+        for which in ("QK", "OV"):
+            svd = getattr(found, which)
+            prefix = f"svd/{layer}.{head}.{which}"
+            out[f"{prefix}/S"], out[f"{prefix}/U"], out[f"{prefix}/V"] = svd.S, svd.U, svd.V
+            out[f"{prefix}/blocks"] = torch.tensor([row.block_id for row in svd.rank_report])
+            out[f"{prefix}/degenerate"] = torch.tensor([row.is_degenerate for row in svd.rank_report])
+    first, second = (kernel.orthonormal_subspace(tl.W_O[0, head].T, rank=4) for head in (0, 1))
+    overlap = kernel.projection_kernel(first, second)
+    out["kernel/pair"] = torch.stack([overlap.score, overlap.normalized])
+    out["kernel/cosines"], out["kernel/angles"] = overlap.cosines, overlap.angles
+    # The tool reads a bridge: heads of keys and values as they are kept.
+    under = "_" if tl.cfg.n_key_value_heads is not None else ""
+    blocks = [SimpleNamespace(attn=SimpleNamespace(W_Q=b.attn.W_Q, W_O=b.attn.W_O, W_K=getattr(b.attn, under + "W_K"), W_V=getattr(b.attn, under + "W_V")))
+              for b in tl.blocks]
+    bridge = SimpleNamespace(cfg=SimpleNamespace(device="cpu"), blocks_with=lambda part: list(enumerate(blocks)))
+    for role in "QKV":
+        for order, rank in (("forward", None), ("all", 3)):
+            out[f"affinity/{role}.{order}"] = kernel.attention_head_subspace_affinity(bridge, target_role=role, layer_order=order, rank=rank).scores
+
+
 NAMES_OF_PEOPLE = ["John", "Mary", "Mary Ann", "Tom Lee", "Tom Ray"]
 QUESTIONS = [{"question": f"{a} or {b}?", "choices": [a, b, c][:2 + i % 2], "answer": i % 2, "subject": ["store", "market"][i // 3 % 2]}
              for i, (a, b, c) in enumerate([("milk", "eggs", "bread"), ("store", "market", "milk"), ("John", "Mary", "Tom"),
@@ -233,6 +276,9 @@ def make(name):
             frozen_paths(tl, out)
         heads(tl, out)
         evaluations(tl, out)
+        copying(tl, out)
+        if not processed:
+            circuits(tl, out)
         if tl.cfg.n_ctx >= 32:
             text_evaluations(tl, out, document)
         prefix = "processed" if processed else "plain"

@@ -11,6 +11,8 @@ public struct ReferenceAttention: Sendable {
     public var sinks: [Float]?
     /// Biases are those of keys, counted from the row's first real token, rounded to bfloat16, and scaled.
     public var roundsALiBi = false
+    /// What each head adds at distances -reach ... reach; further ones as the furthest.
+    public var relative: [[Float]]?
     public var causal = true
     public var window = 0
     /// Position of each batch row's first real token.
@@ -73,6 +75,12 @@ public struct ReferenceAttention: Sendable {
             let bias = roundsALiBi ? rounded : Double(alibi[h]) * Double(j - (keys - queries + i))
             value += bias
             error += 2 * roundoff * (sizeOf(bias) + sizeOf(value))
+        }
+        if let table = relative?[h] {
+            let reach = (table.count - 1) / 2, distance = j - (keys - queries + i)
+            let bias = Double(table[max(-reach, min(reach, distance)) + reach])
+            value += bias
+            error += roundoff * (sizeOf(bias) + sizeOf(value))
         }
         return Expected(value, within: error.isFinite ? error + 0x1p-149 : 0)
     }
