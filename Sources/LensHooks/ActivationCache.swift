@@ -19,8 +19,12 @@ public struct ActivationCache: Sendable {
     /// False once the batch dimension has been removed.
     public let hasBatchDim: Bool
 
-    public init(nLayers: Int, hasBatchDim: Bool = true) {
+    /// Whether the model's MLPs are gated, which one canonical name depends on.
+    package let hasGatedMLP: Bool
+
+    public init(nLayers: Int, hasBatchDim: Bool = true, hasGatedMLP: Bool = false) {
         self.nLayers = nLayers
+        self.hasGatedMLP = hasGatedMLP
         self.hasBatchDim = hasBatchDim
     }
 
@@ -36,7 +40,7 @@ public struct ActivationCache: Sendable {
     /// The activation of a full name or a shorthand (`pattern2`, `k6`, `resid_pre5`, `embed`).
     /// - Throws: `LensError(.name)` if it is not cached, naming the nearest that is.
     public subscript(_ name: String) -> Tensor {
-        get throws { try find(tensors[name] == nil ? actName(name) : name, asked: name) }
+        get throws { try find(full(name), asked: name) }
     }
 
     /// The activation of a shorthand in a layer (negative: from the last); `type` as in TransformerLens
@@ -47,6 +51,15 @@ public struct ActivationCache: Sendable {
             let full = actName(name, layer: layer < 0 ? layer + nLayers : layer, type: type)
             return try find(full, asked: full)
         }
+    }
+
+    /// The full name of a shorthand or a canonical name, as far as it is cached.
+    private func full(_ name: String) -> String {
+        if tensors[name] != nil { return name }
+        let full = actName(name)
+        guard full == name else { return full }
+        // What is before the activation function has this name in a plain MLP only: a gated one has it for something else.
+        return CanonicalNames.ownNames(of: name).first { tensors[$0] != nil && !(hasGatedMLP && $0.hasSuffix("mlp.hook_pre")) } ?? name
     }
 
     private func find(_ name: String, asked: String) throws -> Tensor {
@@ -64,8 +77,13 @@ public struct ActivationCache: Sendable {
     /// - Throws: `LensError(.shape)` if the batch is not 1 or it was removed before.
     public func removingBatchDim() throws -> ActivationCache {
         guard hasBatchDim else { throw LensError(.usage, "the batch dimension has been removed already") }
-        var result = ActivationCache(nLayers: nLayers, hasBatchDim: false)
+        var result = ActivationCache(nLayers: nLayers, hasBatchDim: false, hasGatedMLP: hasGatedMLP)
         for (name, tensor) in entries {
+            // What an expert computed has no batch axis, only the tokens that went to it.
+            guard HookPoint(name: name)?.site.row.axes.first != .routed else {
+                result.store(name, tensor)
+                continue
+            }
             guard tensor.shape.first == 1 else {
                 throw LensError(.shape, "cannot remove the batch dimension", at: name, expected: "a batch of 1",
                                 found: "shape \(tensor.shape)", advice: "run one prompt, or slice the batch")

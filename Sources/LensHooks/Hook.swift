@@ -11,6 +11,8 @@ public struct HookContext: Sendable {
     public let step: Int
     /// Whether each position is a real token, those before the local ones included: `[batch][positions.upperBound]`.
     public let isReal: [[Bool]]
+    /// Of an expert's activation: which of batch × pos each of its rows is; else nil.
+    public package(set) var routed: [Int]?
     /// Positions of the prompt, padding included: from there on tokens are generated ones. Of a plain run, all positions.
     public let promptLength: Int
     /// Of a hook at named positions: the places it was given, in the order of its tensor's first axis.
@@ -20,6 +22,7 @@ public struct HookContext: Sendable {
 
     public var site: HookSite { point.site }
     public var layer: Int? { point.layer }
+    public var expert: Int? { point.expert }
     /// The full name, `blocks.3.attn.hook_z`.
     public var name: String { point.name }
     public var isPrefill: Bool { step == 0 }

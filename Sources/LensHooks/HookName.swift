@@ -6,15 +6,19 @@ import LensFiles
 ///
 /// `actName("k", layer: 6, type: "a")` and `actName("k6")` are `blocks.6.attn.hook_k`; `actName("resid_pre", layer: 2)`
 /// is `blocks.2.hook_resid_pre`; `actName("scale", layer: 4, type: "ln1")` is `blocks.4.ln1.hook_scale`;
-/// `actName("embed")` is `hook_embed`; a full name comes back as it is.
+/// `actName("embed")` is `hook_embed`; a full name comes back as it is, TransformerLens 4's canonical one
+/// (`blocks.3.attn.q.hook_out`) as the site's own, but for `mlp.in.hook_out`, which means one thing or another by the model.
 public func actName(_ name: String, layer: Int? = nil, type: String? = nil) -> String {
-    if layer == nil, name.contains(".") || name.hasPrefix("hook_") { return name }
+    if layer == nil, name.contains(".") || name.hasPrefix("hook_") {
+        let own = CanonicalNames.ownNames(of: name)
+        return own.count == 1 ? own[0] : name
+    }
     var short = name, layer = layer, type = type
     if let compact = compactName(name) { (short, layer, type) = (compact.name, compact.layer, compact.type) }
     short = activationAliases[short] ?? short
     if attentionNames.contains(short) {
         type = "attn"
-    } else if mlpNames.contains(short) {
+    } else if mlpNames.contains(short), type?.hasPrefix("mlp.") != true {
         type = "mlp"
     } else if let given = type {
         type = typeAliases[given] ?? given
@@ -25,7 +29,7 @@ public func actName(_ name: String, layer: Int? = nil, type: String? = nil) -> S
 }
 
 private let attentionNames: Set<String> = ["k", "v", "q", "z", "rot_k", "rot_q", "result", "pattern", "attn_scores"]
-private let mlpNames: Set<String> = ["pre", "post", "mid", "pre_linear"]
+private let mlpNames: Set<String> = ["pre", "post", "mid", "pre_linear", "expert_weights", "expert_indices"]
 private let typeAliases = ["a": "attn", "m": "mlp", "b": "", "block": "", "blocks": "", "attention": "attn"]
 private let activationAliases = ["attn": "pattern", "attn_logits": "attn_scores", "key": "k", "query": "q", "value": "v",
                                  "mlp_pre": "pre", "mlp_mid": "mid", "mlp_post": "post"]
@@ -66,6 +70,8 @@ public func globMatches(_ pattern: String, _ name: String) -> Bool {
 /// Which activations a cache or a hook wants.
 ///
 /// As a string: a full name, a shorthand (`pattern`, `resid_pre5`), a glob (`blocks.*.hook_z`; `*` crosses dots) or `all`.
+/// TransformerLens 4's canonical names and globs over them will do too (`blocks.*.attn.q.hook_out`; there `*` stays between its
+/// dots, or `blocks.*.hook_out` would be every output of every part).
 public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLiteral {
     private enum Rule {
         case all
@@ -73,6 +79,8 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
         case predicate((String) -> Bool)
     }
     private let rules: [Rule]
+    /// Whether it is for nothing.
+    package var isNone: Bool { rules.isEmpty }
 
     private init(_ rules: [Rule]) { self.rules = rules }
 
@@ -98,23 +106,32 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
     public func resolve(in points: [HookPoint]) throws -> [HookPoint] {
         guard !rules.isEmpty else { return [] }
         var chosen: Set<HookPoint> = []
+        let known = Set(points)
         for rule in rules {
             switch rule {
             case .all: chosen.formUnion(points.filter { !$0.site.row.isOnDemand })
             case .predicate(let predicate): chosen.formUnion(points.filter { predicate($0.name) })
-            case .pattern(let pattern): chosen.formUnion(try Self.resolve(pattern, in: points))
+            case .pattern(let pattern): chosen.formUnion(try Self.resolve(pattern, in: points, known))
             }
         }
         return points.filter(chosen.contains)
     }
 
-    private static func resolve(_ pattern: String, in points: [HookPoint]) throws -> [HookPoint] {
+    private static func resolve(_ pattern: String, in points: [HookPoint], _ known: Set<HookPoint>) throws -> [HookPoint] {
         if pattern.contains("*") || pattern.contains("?") {
-            let matched = points.filter { globMatches(pattern, $0.name) && (!$0.site.row.isOnDemand || namesSite(pattern)) }
+            let isCanonical = CanonicalNames.mayMatch(pattern)
+            let matched = points.filter { point in
+                globMatches(pattern, point.name) && (!point.site.row.isOnDemand || namesSite(pattern))
+                    || isCanonical && canonicalGlobMatches(pattern, point, known)
+            }
             if !matched.isEmpty { return matched }
         } else {
             let full = actName(pattern)
-            if let point = HookPoint(name: full), points.contains(point) { return [point] }
+            let own = CanonicalNames.ownNames(of: pattern)
+            for name in own.isEmpty ? [full] : own {
+                guard let point = HookPoint(name: name), known.contains(point) else { continue }
+                if own.isEmpty || canonicalName(of: point, known) == pattern { return [point] }
+            }
             // A shorthand names no stack: it is every stack's that has such a site.
             let everyLayer = points.filter { point in
                 let name = point.site.name(layer: point.layer)
@@ -123,6 +140,19 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
             if !everyLayer.isEmpty { return everyLayer }
         }
         throw unknownName(pattern, points)
+    }
+
+    /// Whether a glob matches a point's canonical name, part by part.
+    private static func canonicalGlobMatches(_ pattern: String, _ point: HookPoint, _ known: Set<HookPoint>) -> Bool {
+        guard let name = canonicalName(of: point, known) else { return false }
+        let parts = pattern.split(separator: ".", omittingEmptySubsequences: false)
+        let names = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == names.count && zip(parts, names).allSatisfy { globMatches(String($0), String($1)) }
+    }
+
+    private static func canonicalName(of point: HookPoint, _ known: Set<HookPoint>) -> String? {
+        let isGated = point.layer.map { known.contains(HookPoint(.mlpPreLinear, stack: point.stack, layer: $0)) } ?? false
+        return CanonicalNames.canonicalName(of: point.name, isGated: isGated)
     }
 
     /// Whether the last part of a glob says more than `hook_`: only then does it name the on-demand sites it matches.
@@ -134,9 +164,7 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
 
     private static func unknownName(_ pattern: String, _ points: [HookPoint]) -> LensError {
         let full = actName(pattern)
-        let isSite = HookSite.allCases.contains { site in
-            full == site.name(layer: Int(full.split(separator: ".").dropFirst().first ?? ""))
-        }
+        let isSite = HookPoint(name: full) != nil
         let layers = points.compactMap(\.layer).max().map { $0 + 1 } ?? 0
         let shorthands = points.map { String($0.site.rawValue.split(separator: ".").last?.dropFirst("hook_".count) ?? "") }
         let near = nearestName(to: pattern, among: points.map(\.name) + shorthands)

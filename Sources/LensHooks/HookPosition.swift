@@ -42,7 +42,8 @@ extension HookContext {
     /// Activations with an axis of queries hold this pass' positions. `hook_rot_k` holds the keys of all positions so far,
     /// and is not remembered as edited: its places come back in every pass.
     public func places(at position: HookPosition) -> [HookPlace] {
-        let held = site.row.axes.contains(.pos) ? positions : 0..<positions.upperBound
+        let axes = site.row.axes
+        let held = axes.contains(.keyPos) && !axes.contains(.pos) ? 0..<positions.upperBound : positions
         return isReal.indices.flatMap { row in places(position, row, held) }
     }
 
@@ -104,7 +105,7 @@ extension Hook {
                 throw LensError(.shape, "an edit changed the shape of an activation", at: context.name, expected: "\(shape)",
                                 found: "\(rows.shape)")
             }
-            try tensor.put(rows, at: chosen.context.places, axis: chosen.axis)
+            try chosen.put(rows, into: &tensor)
         }, position: position)
     }
 
@@ -118,13 +119,15 @@ extension Hook {
     }
 
     private static func chosen(_ position: HookPosition, _ tensor: Tensor,
-                               _ context: HookContext) throws -> (rows: Tensor, context: HookContext, axis: Int)? {
+                               _ context: HookContext) throws -> Chosen? {
         // An axis of other positions (an encoder's, as its reader sees them) has none of these places.
-        let held = context.site.row.axes.contains(.pos) ? context.positions.count : context.positions.upperBound
-        guard let axis = context.site.positionAxis, [.pos, .keyPos].contains(context.site.row.axes[axis]), axis < tensor.rank,
-              tensor.shape[axis] == held, tensor.shape[0] == context.isReal.count else {
-            throw LensError(.usage, "this activation has no positions of the sequence", at: context.name, expected: "an axis of positions",
-                            found: "\(context.site.row.axes.map(\.rawValue))", advice: "edit it whole")
+        let axes = context.site.row.axes, held = axes.contains(.pos) ? context.positions.count : context.positions.upperBound
+        if context.routed == nil {
+            guard let axis = context.site.positionAxis, [.pos, .keyPos].contains(axes[axis]), axis < tensor.rank,
+                  tensor.shape[axis] == held, tensor.shape[0] == context.isReal.count else {
+                throw LensError(.usage, "this activation has no positions of the sequence", at: context.name, expected: "an axis of positions",
+                                found: "\(axes.map(\.rawValue))", advice: "edit it whole")
+            }
         }
         if case .absolutePerRow(let wanted) = position, wanted.count != context.isReal.count {
             throw LensError(.usage, "positions for another number of rows", at: context.name, expected: "\(context.isReal.count) rows",
@@ -132,8 +135,36 @@ extension Hook {
         }
         var context = context
         context.places = context.places(at: position)
-        guard !context.places.isEmpty else { return nil }
-        return (try tensor.rows(at: context.places, axis: axis), context, axis)
+        guard let routed = context.routed else {
+            guard !context.places.isEmpty else { return nil }
+            return try Chosen(context.places, context.site.positionAxis ?? 1, tensor, context)
+        }
+        // An expert's rows are tokens: those of the chosen places, which come as often as they go to it.
+        let length = context.positions.count
+        let found = context.places.flatMap { place in
+            routed.indices.filter { routed[$0] == place.row * length + place.index }.map { (place, HookPlace(row: 0, index: $0, position: place.position)) }
+        }
+        guard !found.isEmpty else { return nil }
+        context.places = found.map(\.0)
+        return try Chosen(found.map(\.1), 1, tensor.reshaped([1] + tensor.shape), context)
+    }
+
+    /// The entries at chosen positions, and where they came from.
+    private struct Chosen {
+        let rows: Tensor, context: HookContext
+        private let places: [HookPlace], axis: Int, shape: [Int]
+
+        init(_ places: [HookPlace], _ axis: Int, _ tensor: Tensor, _ context: HookContext) throws {
+            rows = try tensor.rows(at: places, axis: axis)
+            (self.places, self.axis, self.context, shape) = (places, axis, context, tensor.shape)
+        }
+
+        func put(_ rows: Tensor, into tensor: inout Tensor) throws {
+            let whole = tensor.shape
+            tensor = try tensor.reshaped(shape)
+            try tensor.put(rows, at: places, axis: axis)
+            tensor = try tensor.reshaped(whole)
+        }
     }
 }
 

@@ -22,6 +22,15 @@ public enum HookAxis: String, Sendable, Hashable {
     case dModel = "d_model"
     case dMlp = "d_mlp"
     case dVocab = "d_vocab"
+    case expert
+    /// The experts that a token goes to.
+    case expertPerToken = "expert_per_token"
+    /// The tokens that go to one expert, in order of batch and position: another number in every run.
+    case routed
+    /// Neurons of an expert.
+    case dExpert = "d_expert"
+    /// Neurons of the expert that every token goes to.
+    case dShared = "d_shared"
     /// Size 2: is, or is not, the next sentence.
     case two = "2"
     /// Size 1.
@@ -37,7 +46,15 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     /// Blocks begin with norms.
     case norm
     case mlp
+    /// The layer's MLP is one, not a mixture of experts.
+    case denseMLP
     case gatedMLP
+    /// Neurons are normalised after the activation function.
+    case mlpNorm
+    /// The layer's MLP is a mixture of experts.
+    case experts
+    /// Besides them there is an expert that every token goes to.
+    case sharedExpert
     /// The MLP reads what attention wrote, so there is a residual stream between them.
     case residMid
     /// Every head has its own keys and values.
@@ -71,8 +88,8 @@ public enum ModelTrait: Sendable, Hashable, CaseIterable {
     case crossAttention
 }
 
-/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer;
-/// `blocks` stands for the stack.
+/// A place where an activation can be read, edited or cached. The raw value is TransformerLens' name, `{i}` the layer, `{e}` the
+/// expert; `blocks` stands for the stack.
 public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case tokens = "hook_tokens"
     case wordEmbed = "embed.hook_embed"
@@ -125,8 +142,20 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     case residMidCross = "blocks.{i}.hook_resid_mid_cross"
     case ln3Scale = "blocks.{i}.ln3.hook_scale"
     case ln3Normalized = "blocks.{i}.ln3.hook_normalized"
+    case expertWeights = "blocks.{i}.mlp.hook_expert_weights"
+    case expertIndices = "blocks.{i}.mlp.hook_expert_indices"
+    // Here hook_pre is what the gate multiplies, and hook_gate the gate: the other way round than in a dense layer.
+    case expertGate = "blocks.{i}.mlp.experts.{e}.hook_gate"
+    case expertPre = "blocks.{i}.mlp.experts.{e}.hook_pre"
+    case expertPost = "blocks.{i}.mlp.experts.{e}.hook_post"
+    case sharedGate = "blocks.{i}.mlp.shared_expert.hook_gate"
+    case sharedPre = "blocks.{i}.mlp.shared_expert.hook_pre"
+    case sharedPost = "blocks.{i}.mlp.shared_expert.hook_post"
     case mlpPre = "blocks.{i}.mlp.hook_pre"
     case mlpPreLinear = "blocks.{i}.mlp.hook_pre_linear"
+    case mlpMid = "blocks.{i}.mlp.hook_mid"
+    case mlpNormScale = "blocks.{i}.mlp.ln.hook_scale"
+    case mlpNormNormalized = "blocks.{i}.mlp.ln.hook_normalized"
     case mlpPost = "blocks.{i}.mlp.hook_post"
     case ln2PostScale = "blocks.{i}.ln2_post.hook_scale"
     case ln2PostNormalized = "blocks.{i}.ln2_post.hook_normalized"
@@ -223,9 +252,20 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
         case .ln3Scale: Row([.batch, .pos, .one], needs: [.crossAttention, .norm, .mlp], "what the norm divides by")
         case .ln3Normalized: Row([.batch, .pos, .dModel], needs: [.crossAttention, .norm, .mlp], "normalised, before weight and bias")
         case .mlpIn: Row([.batch, .pos, .dModel], needs: [.mlp], onDemand: true, "residual stream as the MLP reads it, before ln2")
-        case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.mlp], "before the activation function (gated: the gate)")
+        case .expertWeights: Row([.batch, .pos, .expert], needs: [.experts], "share of each expert: of all of them, before the best are chosen; where the choice comes first, of those, the others 0")
+        case .expertIndices: Row([.batch, .pos, .expertPerToken], needs: [.experts], "the experts each token goes to, best first")
+        case .expertGate: Row([.routed, .dExpert], needs: [.experts], "the expert's gate, before the activation function, of the tokens that go to it (TransformerLens orders them by choice, then position)")
+        case .expertPre: Row([.routed, .dExpert], needs: [.experts], "what the expert's gate multiplies")
+        case .expertPost: Row([.routed, .dExpert], needs: [.experts], "the expert's neurons")
+        case .sharedGate: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "the shared expert's gate, before the activation function")
+        case .sharedPre: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "what the shared expert's gate multiplies")
+        case .sharedPost: Row([.batch, .pos, .dShared], needs: [.sharedExpert], "the shared expert's neurons")
+        case .mlpPre: Row([.batch, .pos, .dMlp], needs: [.denseMLP], "before the activation function (gated: the gate)")
         case .mlpPreLinear: Row([.batch, .pos, .dMlp], needs: [.gatedMLP], "what the gate multiplies")
-        case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.mlp], "after the activation function: the neurons")
+        case .mlpMid: Row([.batch, .pos, .dMlp], needs: [.mlpNorm], "after the activation function, before the norm")
+        case .mlpNormScale: Row([.batch, .pos, .one], needs: [.mlpNorm], "what the neurons' norm divides by")
+        case .mlpNormNormalized: Row([.batch, .pos, .dMlp], needs: [.mlpNorm], "neurons normalised, before weight and bias")
+        case .mlpPost: Row([.batch, .pos, .dMlp], needs: [.denseMLP], "after the activation function (and norm): the neurons")
         case .ln2PostScale: Row([.batch, .pos, .one], needs: [.outputNorm, .mlp], "what the norm of the MLP's output divides by")
         case .ln2PostNormalized: Row([.batch, .pos, .dModel], needs: [.outputNorm, .mlp], "the MLP's output normalised, before weight and bias")
         case .mlpOut: Row([.batch, .pos, .dModel], needs: [.mlp], "what the MLP adds to the residual stream")
@@ -262,10 +302,15 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     /// Whether it belongs to a block.
     public var isInBlock: Bool { rawValue.hasPrefix("blocks.") }
 
-    /// The full name, `blocks.3.attn.hook_z`.
-    public func name(stack: HookStack = .blocks, layer: Int? = nil) -> String {
+    /// Whether each expert of a layer has one.
+    public var isPerExpert: Bool { rawValue.hasPrefix(Self.expertPrefix) }
+    private static let expertPrefix = "blocks.{i}.mlp.experts.{e}."
+
+    /// The full name, `blocks.3.attn.hook_z` or `blocks.3.mlp.experts.5.hook_post`.
+    public func name(stack: HookStack = .blocks, layer: Int? = nil, expert: Int? = nil) -> String {
         guard isInBlock, let layer else { return rawValue }
-        return "\(stack.rawValue).\(layer)." + rawValue.dropFirst("blocks.{i}.".count)
+        guard isPerExpert, let expert else { return "\(stack.rawValue).\(layer)." + rawValue.dropFirst("blocks.{i}.".count) }
+        return "\(stack.rawValue).\(layer).mlp.experts.\(expert)." + rawValue.dropFirst(Self.expertPrefix.count)
     }
 
     /// The axis that positions are sliced on: the queries' if there is one, else the keys'.

@@ -23,7 +23,8 @@ public func saveRun(tokens: IntTensor?, decoderTokens: IntTensor? = nil, logits:
         }
     }
     if path.hasSuffix(".safetensors") {
-        let metadata = ["n_layers": "\(cache.nLayers)", "has_batch_dim": "\(cache.hasBatchDim)"]
+        let metadata = ["n_layers": "\(cache.nLayers)", "has_batch_dim": "\(cache.hasBatchDim)",
+                        "has_gated_mlp": "\(cache.hasGatedMLP)"]
         try SafetensorsWriter.write(contents, metadata: metadata, to: path)
     } else if path.hasSuffix(".npz") {
         try NumPyWriter.write(npz: contents, to: path)
@@ -52,7 +53,8 @@ extension ActivationCache {
         }
         let metadata = (source as? SafetensorsFile)?.metadata ?? [:]
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
-        self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false")
+        self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false",
+                  hasGatedMLP: metadata["has_gated_mlp"].map { $0 == "true" } ?? points.contains { $0.site == .mlpPreLinear })
         for point in HookPoint.inFiringOrder(points) { store(point.name, try Tensor(stored: point.name, in: source)) }
     }
 }

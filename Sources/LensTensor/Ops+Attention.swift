@@ -15,6 +15,8 @@ public struct AttentionSpec: Sendable, Hashable {
     public var softcap: Float?
     /// A slope for each head: slope · (key position - query position) is added to scores, where given.
     public var alibi: [Float]?
+    /// A score for each head that the pattern is normalised with and that has no value, where given: rows then sum to less than 1.
+    public var sinks: [Float]?
     /// Biases are those of key positions alone, rounded to bfloat16 and scaled as scores are (Falcon-RW).
     public var roundsALiBi: Bool
     /// A number for each head and distance, added to scores, where given.
@@ -107,7 +109,7 @@ public func attention(_ spec: AttentionSpec, from source: AttentionSource, over 
     }
     guard pages.kvHeads == spec.kvHeads, pages.dHead == spec.dHead, spec.kvHeads > 0, spec.heads % spec.kvHeads == 0,
           keyMask.map({ $0.count == batch * keys }) ?? true, spec.alibi.map({ $0.count == spec.heads }) ?? true,
-          spec.relative.map({ $0.heads == spec.heads }) ?? true else {
+          spec.sinks.map({ $0.count == spec.heads }) ?? true, spec.relative.map({ $0.heads == spec.heads }) ?? true else {
         throw mismatch("keys of \(spec.kvHeads) heads, slopes of \(spec.heads)", shape)
     }
     let square = [batch, spec.heads, queries, keys]
@@ -157,13 +159,16 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
                     (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
                         (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
                             (spec.relative?.values ?? []).withUnsafeBufferPointer { relative in
-                                args.pages = UnsafePointer(readable)
-                                args.first = firstBuffer.baseAddress
-                                args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
-                                args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
-                                args.relative = spec.relative == nil ? nil : relative.baseAddress
-                                args.reach = Int64(spec.relative?.reach ?? 0)
-                                withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                                (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
+                                    args.pages = UnsafePointer(readable)
+                                    args.first = firstBuffer.baseAddress
+                                    args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
+                                    args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
+                                    args.relative = spec.relative == nil ? nil : relative.baseAddress
+                                    args.reach = Int64(spec.relative?.reach ?? 0)
+                                    args.sinks = spec.sinks == nil ? nil : sinks.baseAddress
+                                    withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                                }
                             }
                         }
                     }

@@ -6,6 +6,8 @@ import LensFiles
 extension Tensor {
     /// `activation` of every element; the bits are those of a product's epilogue.
     public func applying(_ activation: Activation) throws -> Tensor {
+        // Without an activation of its own a gate is a product.
+        if activation == .solu { return try gated(softmax(), LENS_ACT_NONE) }
         if activation == .xielu { return try applying(XIELU.fixed) }
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
         withExtendedLifetime(x) { lens_activation(isa, activation.kernel, Int64(count), x.elements, out.storage.pointer) }
@@ -33,12 +35,16 @@ extension Tensor {
     /// `activation(gate) * self`; the bits are those of a product's epilogue.
     /// - Throws: `LensError(.shape)` if the shapes differ.
     public func gated(by gate: Tensor, _ activation: Activation) throws -> Tensor {
+        guard activation.ridesOnProducts else { return try gated(gate.applying(activation), LENS_ACT_NONE) }
+        return try gated(gate, activation.kernel)
+    }
+
+    private func gated(_ gate: Tensor, _ activation: lens_act) throws -> Tensor {
         guard gate.shape == shape else { throw LensError(.shape, "gate", expected: "\(shape)", found: "\(gate.shape)") }
-        if activation == .xielu { return try gate.applying(XIELU.fixed) * self }
         let isa = try Kernels.isa(), x = try contiguous(), gate = try gate.contiguous()
         let out = try Tensor(uninitialized: shape)
         withExtendedLifetime((x, gate)) {
-            lens_gated(isa, activation.kernel, Int64(count), gate.elements, x.elements, out.storage.pointer)
+            lens_gated(isa, activation, Int64(count), gate.elements, x.elements, out.storage.pointer)
         }
         return out
     }

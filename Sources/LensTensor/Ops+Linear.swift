@@ -17,8 +17,13 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
     case geluPytorchTanh = "gelu_pytorch_tanh"
     /// x·σ(x).
     case silu
+    /// x·softmax(x) over the neurons (Elhage et al., 2022): it looks at the whole row.
+    case solu
     /// Each layer of a model learns its own: see `XIELU`. Without a layer, TransformerLens' fixed one: α 0.8, β 0.5.
     case xielu
+
+    /// Whether it rides on a product: an element then depends on itself alone, and on nothing learned.
+    public var ridesOnProducts: Bool { self != .solu && self != .xielu }
 
     var kernel: lens_act {
         switch self {
@@ -27,8 +32,8 @@ public enum Activation: String, Sendable, Hashable, CaseIterable {
         case .geluNew, .geluPytorchTanh: return LENS_ACT_GELU_NEW
         case .geluFast: return LENS_ACT_GELU_FAST
         case .silu: return LENS_ACT_SILU
-        // Rides on no product: a layer's numbers are its own.
-        case .xielu: return LENS_ACT_NONE
+        // These ride on no product: one looks at the whole row, the other's numbers are a layer's own.
+        case .solu, .xielu: return LENS_ACT_NONE
         }
     }
 }
@@ -73,7 +78,9 @@ extension PackedMatrix {
             throw LensError(.shape, "product with a weight matrix", expected: "[…, \(range.count)] for rows \(range) of \(rows)",
                             found: "\(x.shape)")
         }
-        if epilogue.activation == .xielu { return try productWithXIELU(x, rows: range, block: block, epilogue: epilogue) }
+        if let activation = epilogue.activation, !activation.ridesOnProducts {
+            return try productInSteps(x, rows: range, block: block, activation, epilogue)
+        }
         let shape = Array(x.shape.dropLast()) + [columns]
         let out = try Tensor(uninitialized: shape)
         let linear = epilogue.keepsLinear ? try Tensor(uninitialized: shape) : nil
@@ -82,10 +89,11 @@ extension PackedMatrix {
         return (out, linear)
     }
 
-    /// The same for the activation that does not ride: it takes the stored product.
-    private func productWithXIELU(_ x: Tensor, rows range: Range<Int>, block: Int?, epilogue: Epilogue) throws -> (out: Tensor, linear: Tensor?) {
+    /// The same for an activation that does not ride: it takes the stored product.
+    private func productInSteps(_ x: Tensor, rows range: Range<Int>, block: Int?, _ activation: Activation,
+                                _ epilogue: Epilogue) throws -> (out: Tensor, linear: Tensor?) {
         let linear = try product(x, rows: range, block: block, epilogue: Epilogue(bias: epilogue.bias)).out
-        var value = try epilogue.gate.map { try linear.gated(by: $0.reshaped(linear.shape), .xielu) } ?? linear.applying(.xielu)
+        var value = try epilogue.gate.map { try linear.gated(by: $0.reshaped(linear.shape), activation) } ?? linear.applying(activation)
         if let residual = epilogue.residual { value = try residual.reshaped(value.shape) + value }
         return (value, epilogue.keepsLinear ? linear : nil)
     }

@@ -22,6 +22,8 @@ public struct Architecture: Sendable {
     let weights: @Sendable (ModelConfig) -> [WeightRule]
     /// Tensors that some checkpoints hold and that are no parameters (globs, without prefix): masks, rotary buffers.
     let ignoredTensors: [String]
+    /// Whether its own reading of the configuration looks at `quantization_config`.
+    var readsQuantization = false
     /// Whether models read one text and write another.
     var isEncoderDecoder = false
     /// What a checkpoint settles whatever its configuration says: parts that some files of a class hold and others do not.
@@ -31,8 +33,9 @@ public struct Architecture: Sendable {
     /// Every family. The only list.
     public static let all: [Architecture] = [
         .apertus, .bert, .bloom, .cohere, .cohere2, .distilBERT, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2,
-        .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .granite, .llama, .ministral, .mistral, .mistral3, .mpt, .olmo, .olmo2, .olmo3, .openAIGPT,
-        .opt, .phi, .phi3, .qwen, .qwen2, .qwen3, .roberta, .santaCoder, .smolLM3, .stableLM, .starCoder2, .t5,
+        .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .gptOSS, .granite, .graniteMoE, .llama, .ministral, .mistral, .mistral3, .mixtral, .mpt,
+        .olmo, .olmo2, .olmo3, .olmoe, .openAIGPT, .opt, .phi, .phi3, .qwen, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .roberta, .santaCoder,
+        .smolLM3, .stableLM, .starCoder2, .t5,
     ]
 
     /// The family of a `config.json`.
@@ -53,7 +56,7 @@ public struct Architecture: Sendable {
         let reader = try ConfigReader(json, at: location)
         try reader.require("is_encoder_decoder", .bool(isEncoderDecoder))
         try reader.require("add_cross_attention", false)
-        try reader.require("quantization_config", nil, because: "load the unquantised weights")
+        if !readsQuantization { try reader.require("quantization_config", nil, because: "load the unquantised weights") }
         var config = try self.config(reader)
         config.originalArchitecture = huggingFaceNames.first
         // A base that grows with the length is for lengths past the one the model was made for.

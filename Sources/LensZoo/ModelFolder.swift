@@ -39,7 +39,8 @@ public struct ModelFolder: Sendable {
             // MPT's keys for these two are TransformerLens' own.
             if json["d_model"] != nil, json["n_layers"] != nil, json["d_head"] != nil || json["model_type"] == nil {
                 architecture = nil
-                storedConfig = try ModelConfig(hookedTransformerConfig: json, at: place)
+                storedConfig = try ModelConfig.isTrainingConfig(json) ? ModelConfig(trainingConfig: json, at: place)
+                    : ModelConfig(hookedTransformerConfig: json, at: place)
             } else {
                 let family = try Architecture.find(for: json, at: place)
                 architecture = family
@@ -55,7 +56,12 @@ public struct ModelFolder: Sendable {
     public func load() throws -> Transformer {
         guard let architecture else {
             try refuseAdapter("a model under TransformerLens' names")
-            return try Transformer(config: config, savedParameters: openWeights(), stored: storedConfig, keeping: dtype ?? .float32)
+            let tensors = try openWeights(), kept = dtype ?? .float32
+            guard let old = OldCheckpoint(tensors) else {
+                return try Transformer(config: config, savedParameters: tensors, stored: storedConfig, keeping: kept)
+            }
+            let parameters = try Parameters(tensors: old.parameters(tensors, stored: storedConfig, for: config), for: config, keeping: kept)
+            return try Transformer(config: config, parameters: parameters)
         }
         if gguf != nil { try refuseAdapter("a GGUF file") }
         let stored = try openWeights()

@@ -17,7 +17,7 @@ struct WeightLoader {
     let dtype: WeightFormat?
     let tensors: any TensorSource
     private let changeRule: (WeightRule) -> WeightRule
-    private let buffer = ChunkBuffer()
+    let buffer = ChunkBuffer()
 
     /// - Parameters:
     ///   - storedConfig: what the file holds, where only a part of it is loaded.
@@ -35,7 +35,7 @@ struct WeightLoader {
 
     /// Where chunks of the file pass through. One for the whole load: freeing one after each tensor would leave holes
     /// between the weights.
-    private final class ChunkBuffer {
+    final class ChunkBuffer {
         private(set) var bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 64)
 
         func grow(to count: Int) {
@@ -64,20 +64,34 @@ struct WeightLoader {
                 values[rule.parameter] = .tensor(try pieces(rule, spec, &unused))
                 continue
             }
-            guard let name = stored(rule.source) ?? rule.otherSource.flatMap(stored) else {
-                throw LensError(.weights, "missing tensor", at: tensors.location, expected: [rule.source, rule.otherSource].compactMap(\.self).map(usual).joined(separator: " or "),
+            guard let (place, names) = stored(rule) else {
+                throw LensError(.weights, "missing tensor", at: tensors.location,
+                                expected: rule.places.flatMap(\.tensors).map(usual).joined(separator: " or "),
                                 advice: nearestName(to: usual(rule.source), among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }
-            unused.remove(name)
+            unused.subtract(names)
             if config.isCutOff(rule.parameter) { continue }
-            values[rule.parameter] = try read(rule, name, spec)
+            values[rule.parameter] = try read(place, names, spec)
         }
         if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx {
             values["pos_embed.W_pos"] = try values["pos_embed.W_pos"]?.firstRows(config.nCtx)
         }
         try checkUnused(unused)
         do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
+    }
+
+    /// The form of a rule that the file has, and the names of its tensors.
+    private func stored(_ rule: WeightRule) -> (place: WeightRule, names: [String])? {
+        for place in rule.places {
+            if place.form == .mxfp4 {
+                let names = place.tensors.compactMap(stored)
+                if names.count == place.tensors.count { return (place, names) }
+            } else if let name = place.tensors.lazy.compactMap(stored).first {
+                return (place, [name])
+            }
+        }
+        return nil
     }
 
     /// The name under which the file holds a tensor: with one of the family's prefixes, or bare.
@@ -104,13 +118,14 @@ struct WeightLoader {
         }
     }
 
-    private func read(_ rule: WeightRule, _ name: String, _ spec: ParameterSpec) throws -> Parameter {
-        let entry = try tensors.requireEntry(name)
+    private func read(_ rule: WeightRule, _ names: [String], _ spec: ParameterSpec) throws -> Parameter {
+        if rule.form == .mxfp4 { return try readMXFP4(rule, names, spec) }
+        let entry = try tensors.requireEntry(names[0])
         if let kept = try blocks(rule, entry, spec) { return kept }
         let element = try element(of: entry)
         let format = spec.format(dtype ?? element.format, or: element.format == .float32 ? .bfloat16 : element.format)
         if let (rows, columns) = spec.matrixShape {
-            return .matrix(try matrix(rule.form == .linear, rule.outputs, entry, element, rows: rows, columns: columns, format))
+            return .matrix(try matrix(rule, rule.form == .linear, rule.outputs, entry, element, rows: rows, columns: columns, format))
         }
         // What changes on its way in does so in float32.
         guard format != .float32, case .none = rule.change else {
@@ -118,53 +133,67 @@ struct WeightLoader {
             return dtype == nil ? plain : try plain.keeping(format)
         }
         // A table is its transpose's matrix.
-        return .table(try matrix(true, rule.outputs.rows(of: spec.shape[1]), entry, element, rows: spec.shape[1], columns: spec.shape[0], format))
+        return .table(try matrix(rule, true, rule.outputs.rows(of: spec.shape[1]), entry, element, rows: spec.shape[1], columns: spec.shape[0], format))
     }
 
-    private func matrix(_ isLinear: Bool, _ outputs: WeightRule.Outputs, _ entry: TensorEntry, _ element: PackedMatrix.Element, rows: Int,
-                        columns: Int, _ format: WeightFormat) throws -> PackedMatrix {
+    private func matrix(_ rule: WeightRule, _ isLinear: Bool, _ outputs: WeightRule.Outputs, _ entry: TensorEntry, _ element: PackedMatrix.Element,
+                        rows: Int, columns: Int, _ format: WeightFormat) throws -> PackedMatrix {
         let total = outputs.total(for: columns)
-        let stored = isLinear ? [total, rows] : [rows, total]
-        guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+        let offset = try checkedOffset(rule, entry, isLinear ? [total, rows] : [rows, total])
         return try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for outputs in outputs.ranges(for: columns) {
-                try isLinear ? packLinear(entry, element, rows, outputs, to: column, writer)
-                    : packConv1D(entry, element, rows, outputs, to: column, blockRows: format.blockRows, writer)
-                column += outputs.count
+            for run in outputs.runs(for: columns) {
+                try isLinear ? packLinear(entry, element, offset, rows, run, to: column, writer)
+                    : packConv1D(entry, element, offset, rows, width: total, run, to: column, blockRows: format.blockRows, writer)
+                column += run.count
             }
         }
     }
 
-    /// `[out, in]`: a chunk of outputs at a time, to the columns from `column` on.
-    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
-                            _ writer: PackedMatrix.Writer) throws {
-        let shift = column - outputs.lowerBound
-        try forEachChunk(outputs, rowBytes: rows * element.byteCount) { chunk, bytes in
-            try tensors.read(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
-            guard let base = bytes.baseAddress else { return }
-            try writer.pack(rows: 0..<rows, columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: base, element,
-                            rowStride: 1, columnStride: rows)
+    /// Where the rule's part of a tensor begins, in elements, after its shape has been checked.
+    func checkedOffset(_ rule: WeightRule, _ entry: TensorEntry, _ stored: [Int]) throws -> Int {
+        guard let expert = rule.expert, let count = storedConfig.mlp?.experts?.count else {
+            guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
+            return 0
+        }
+        guard entry.shape == [count] + stored, expert < count else { throw misshapen(entry.name, [count] + stored, entry.shape) }
+        return expert * stored.reduce(1, *)
+    }
+
+    /// `[out, in]` from element `offset` on: a chunk of outputs at a time, to the columns from `column` on.
+    private func packLinear(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, _ run: WeightRule.Outputs.Run,
+                            to column: Int, _ writer: PackedMatrix.Writer) throws {
+        try forEachChunk(0..<run.count, rowBytes: rows * element.byteCount * run.step) { chunk, bytes in
+            let base = try self.rows(of: entry, element, from: offset + run.start * rows, chunk, width: rows, step: run.step, into: bytes)
+            try writer.pack(rows: 0..<rows, columns: column + chunk.lowerBound..<column + chunk.upperBound, from: base, element,
+                            rowStride: 1, columnStride: rows * run.step)
         }
     }
 
-    /// `[in, out]`: a chunk of inputs, whole blocks of them, at a time, to the columns from `column` on.
-    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ rows: Int, _ outputs: Range<Int>, to column: Int,
-                            blockRows: Int, _ writer: PackedMatrix.Writer) throws {
-        let width = entry.shape[1]
+    /// `[in, out]` from element `offset` on: a chunk of inputs, whole blocks of them, at a time, to the columns from `column` on.
+    private func packConv1D(_ entry: TensorEntry, _ element: PackedMatrix.Element, _ offset: Int, _ rows: Int, width: Int,
+                            _ run: WeightRule.Outputs.Run, to column: Int, blockRows: Int, _ writer: PackedMatrix.Writer) throws {
         try forEachChunk(0..<rows, rowBytes: width * element.byteCount, multipleOf: blockRows) { chunk, bytes in
-            try tensors.read(entry.name, elementOffset: chunk.lowerBound * width, elementCount: chunk.count * width, into: bytes)
-            guard let base = bytes.baseAddress else { return }
-            try writer.pack(rows: chunk, columns: column..<column + outputs.count, from: base + outputs.lowerBound * element.byteCount, element,
-                            rowStride: width, columnStride: 1)
+            let base = try self.rows(of: entry, element, from: offset, chunk, width: width, into: bytes)
+            try writer.pack(rows: chunk, columns: column..<column + run.count, from: base + run.start * element.byteCount, element,
+                            rowStride: width, columnStride: run.step)
         }
+    }
+
+    /// Reads rows `chunk` of `width` elements, `step` rows apart, counted from element `offset`: from the first to the last of them.
+    private func rows(of entry: TensorEntry, _ element: PackedMatrix.Element, from offset: Int, _ chunk: Range<Int>, width: Int, step: Int = 1,
+                      into bytes: UnsafeMutableRawBufferPointer) throws -> UnsafeRawPointer {
+        let count = ((chunk.count - 1) * step + 1) * width, room = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(count * element.byteCount)])
+        try tensors.read(entry.name, elementOffset: offset + chunk.lowerBound * step * width, elementCount: count, into: room)
+        guard let base = room.baseAddress else { throw LensError(.machine, "no buffer", at: entry.name) }  // unreachable: chunks are not empty
+        return UnsafeRawPointer(base)
     }
 
     /// A tensor quantised in blocks, which run along its inputs: they stay as they are, unless another format is asked for. nil
     /// for one that is read as numbers.
     private func blocks(_ rule: WeightRule, _ entry: TensorEntry, _ spec: ParameterSpec) throws -> Parameter? {
         guard let type = tensors.blockType(entry.name), let format = WeightFormat(rawValue: type.name), dtype == nil || dtype == format,
-              rule.form != .conv1D, case .none = rule.change else { return nil }
+              rule.form != .conv1D, rule.expert == nil, rule.outputs.isContiguous, case .none = rule.change else { return nil }
         let shape = spec.matrixShape ?? (spec.isTable ? (rows: spec.shape[1], columns: spec.shape[0]) : nil)
         guard let (rows, columns) = shape, format.fits(rows: rows) else { return nil }
         let outputs = spec.isTable ? rule.outputs.rows(of: rows) : rule.outputs
@@ -172,8 +201,8 @@ struct WeightLoader {
         guard entry.shape == stored else { throw misshapen(entry.name, stored, entry.shape) }
         let matrix = try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
             var column = 0
-            for outputs in outputs.ranges(for: columns) {
-                let shift = column - outputs.lowerBound
+            for run in outputs.runs(for: columns) {
+                let outputs = run.start..<run.start + run.count, shift = column - run.start
                 try forEachChunk(outputs, rowBytes: rows / format.blockRows * format.blockBytes) { chunk, bytes in
                     try tensors.readBlocks(entry.name, elementOffset: chunk.lowerBound * rows, elementCount: chunk.count * rows, into: bytes)
                     try writer.packBlocks(columns: chunk.lowerBound + shift..<chunk.upperBound + shift, from: UnsafeRawBufferPointer(bytes))
@@ -207,17 +236,19 @@ struct WeightLoader {
         let stored = isTable ? [total / shape[1], shape[1]] : [total]
         // Or the parameter's own shape; a single number may have axes of one.
         let isWhole = total == count && (entry.shape == shape || (count == 1 && entry.shape.allSatisfy { $0 == 1 }))
-        guard entry.shape == stored || isWhole else { throw misshapen(entry.name, stored, entry.shape) }
+        let offset = isWhole ? 0 : try checkedOffset(rule, entry, stored)
         var values = Tensor(zeros: shape)
         try values.withUnsafeMutableElements { destination in
             guard var base = destination.baseAddress else { return }
-            for outputs in rule.outputs.ranges(for: count) {
-                try forEachChunk(outputs, rowBytes: element.byteCount) { chunk, bytes in
-                    try tensors.read(entry.name, elementOffset: chunk.lowerBound, elementCount: chunk.count, into: bytes)
-                    guard let read = bytes.baseAddress else { return }
-                    convert(read, element, count: chunk.count, to: base + (chunk.lowerBound - outputs.lowerBound))
+            for run in rule.outputs.runs(for: count) {
+                try forEachChunk(0..<run.count, rowBytes: element.byteCount * run.step) { chunk, bytes in
+                    let read = try rows(of: entry, element, from: offset + run.start, chunk, width: 1, step: run.step, into: bytes)
+                    guard run.step > 1 else { return convert(read, element, count: chunk.count, to: base + chunk.lowerBound) }
+                    for index in chunk.indices {
+                        convert(read + (index - chunk.lowerBound) * run.step * element.byteCount, element, count: 1, to: base + index)
+                    }
                 }
-                base += outputs.count
+                base += run.count
             }
             if case .none = rule.change { return }
             for index in destination.indices { destination[index] = rule.change(destination[index]) }
@@ -249,7 +280,7 @@ struct WeightLoader {
         }
     }
 
-    private func misshapen(_ name: String, _ expected: [Int], _ found: [Int]) -> LensError {
+    func misshapen(_ name: String, _ expected: [Int], _ found: [Int]) -> LensError {
         LensError(.weights, "tensor of the wrong shape", at: "\(tensors.location): \(name)", expected: "\(expected)", found: "\(found)")
     }
 }

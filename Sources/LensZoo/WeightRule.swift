@@ -3,8 +3,8 @@
 import LensFiles
 import LensModel
 
-/// One parameter's place in a checkpoint. `{i}` in both names is the layer; `{h}` in the source is the head, of a parameter
-/// `[head, …]` that has a tensor for each.
+/// One parameter's place in a checkpoint. `{i}` in both names is the layer, `{e}` the expert; `{h}` in the source is the head, of a
+/// parameter `[head, …]` that has a tensor for each.
 struct WeightRule: Sendable {
     let parameter: String
     let source: String
@@ -14,6 +14,12 @@ struct WeightRule: Sendable {
     var change = Change.none
     /// Another name some files of the family have for it.
     var otherSource: String?
+    /// Which of the tensor's first axis, `[experts, …]`, is the parameter's.
+    var expert: Int?
+    /// Where else files of the family may have it, in another form.
+    var others: [WeightRule] = []
+    /// The layers that have it; nil: all.
+    var layers: [Int]?
 
     enum Change: Sendable {
         case none
@@ -39,6 +45,8 @@ struct WeightRule: Sendable {
         case linear
         /// `[in, out]`, as GPT-2's Conv1D keeps it.
         case conv1D
+        /// `[out, in]` in 4-bit floats: `…_blocks` `[out, in / 32, 16]` and `…_scales` `[out, in / 32]`.
+        case mxfp4
     }
 
     /// Which of the tensor's outputs are the parameter's.
@@ -50,6 +58,8 @@ struct WeightRule: Sendable {
         case span(Range<Int>, of: Int)
         /// `width` outputs from `offset` on in every `every`: heads whose queries, keys and values lie side by side.
         case groups(offset: Int, width: Int, every: Int)
+        /// Each `step`-th output from `offset` on.
+        case strided(offset: Int, step: Int)
 
         /// The tensor's outputs, where the parameter has `count`.
         func total(for count: Int) -> Int {
@@ -58,26 +68,37 @@ struct WeightRule: Sendable {
             case .part(_, let parts): return count * parts
             case .span(_, let total): return total
             case .groups(_, let width, let every): return count / width * every
+            case .strided(_, let step): return count * step
             }
         }
 
         /// The same for a table of rows of `width`, whose outputs are its elements: which of the tensor's rows.
         func rows(of width: Int) -> Outputs {
             switch self {
-            case .all, .part: return self
+            case .all, .part, .strided: return self
             case .span(let range, let total): return .span(range.lowerBound / width..<range.upperBound / width, of: total / width)
             case .groups(let offset, let size, let every): return .groups(offset: offset / width, width: size / width, every: every / width)
             }
         }
 
+        /// Outputs of the tensor at equal distances.
+        struct Run {
+            let start: Int, count: Int
+            var step = 1
+        }
+
+        /// Whether outputs that follow each other do so in the tensor.
+        var isContiguous: Bool { if case .strided = self { false } else { true } }
+
         /// Where the parameter's `count` outputs lie in the tensor, in order.
-        func ranges(for count: Int) -> [Range<Int>] {
+        func runs(for count: Int) -> [Run] {
             switch self {
-            case .all: return [0..<count]
-            case .part(let part, _): return [part * count..<(part + 1) * count]
-            case .span(let range, _): return [range]
+            case .all: return [Run(start: 0, count: count)]
+            case .part(let part, _): return [Run(start: part * count, count: count)]
+            case .span(let range, _): return [Run(start: range.lowerBound, count: range.count)]
             case .groups(let offset, let width, let every):
-                return (0..<count / width).map { every * $0 + offset..<every * $0 + offset + width }
+                return (0..<count / width).map { Run(start: every * $0 + offset, count: width) }
+            case .strided(let offset, let step): return [Run(start: offset, count: count, step: step)]
             }
         }
     }
@@ -92,6 +113,10 @@ struct WeightRule: Sendable {
 
     static func conv1D(_ parameter: String, from source: String, _ outputs: Outputs = .all) -> WeightRule {
         WeightRule(parameter: parameter, source: source, form: .conv1D, outputs: outputs)
+    }
+
+    static func mxfp4(_ parameter: String, from source: String, _ outputs: Outputs = .all) -> WeightRule {
+        WeightRule(parameter: parameter, source: source, form: .mxfp4, outputs: outputs)
     }
 
     /// Weight and bias of a layer norm.
@@ -111,10 +136,39 @@ struct WeightRule: Sendable {
         }
     }
 
+    /// The tensors it may be read from.
+    var tensors: [String] {
+        form == .mxfp4 ? [source + "_blocks", source + "_scales"] : [source, otherSource].compactMap(\.self)
+    }
+
+    /// The rule and its other forms, the likelier first.
+    var places: [WeightRule] { [self] + others }
+
     /// The same rule, for a tensor that some files call by another name.
     func or(_ source: String) -> WeightRule {
         var rule = self
         rule.otherSource = source
+        return rule
+    }
+
+    /// The same rule, for a tensor that some files have in another form.
+    func or(_ other: WeightRule) -> WeightRule {
+        var rule = self
+        rule.others.append(other)
+        return rule
+    }
+
+    /// The same rule, for one expert's part of a tensor `[experts, …]`.
+    func ofExpert(_ expert: Int) -> WeightRule {
+        var rule = self
+        rule.expert = expert
+        return rule
+    }
+
+    /// The same rule, for some layers only.
+    func only(in layers: [Int]) -> WeightRule {
+        var rule = self
+        rule.layers = layers
         return rule
     }
 
@@ -165,10 +219,17 @@ struct WeightRule: Sendable {
     /// The rule for one layer, or itself if it is not per layer.
     func expanded(layers: Int) -> [WeightRule] {
         guard parameter.contains("{i}") else { return [self] }
-        func fill(_ text: String, _ layer: Int) -> String { Self.fill(text, "{i}", layer) }
-        return (0..<layers).map { layer in
-            WeightRule(parameter: fill(parameter, layer), source: fill(source, layer), form: form, outputs: outputs,
-                       change: change, otherSource: otherSource.map { fill($0, layer) })
-        }
+        return (self.layers ?? Array(0..<layers)).map { filled("{i}", $0) }
+    }
+
+    /// The rule with a number in place of `{i}` or `{e}`.
+    func filled(_ mark: String, _ number: Int) -> WeightRule {
+        func fill(_ text: String) -> String { Self.fill(text, mark, number) }
+        var rule = WeightRule(parameter: fill(parameter), source: fill(source), form: form, outputs: outputs)
+        rule.change = change
+        rule.otherSource = otherSource.map(fill)
+        rule.expert = expert
+        rule.others = others.map { $0.filled(mark, number) }
+        return rule
     }
 }

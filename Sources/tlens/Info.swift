@@ -37,7 +37,8 @@ struct Info: ParsableCommand {
         }
         try say(table.text)
         let layers = model.config.hookStacks.map { "\($0.stack == .blocks ? "" : "\($0.stack.rawValue) ")0 to \($0.nLayers - 1)" }.joined(separator: ", ")
-        try say("\n{i}: \(layers).  *: exists where it is named, not under `all`.")
+        let experts = model.config.mlp?.experts.map { "  {e}: 0 to \($0.count - 1)." } ?? ""
+        try say("\n{i}: \(layers).\(experts)  *: exists where it is named, not under `all`.")
     }
 
     private func json(_ model: any HookedModel) throws -> JSON {

@@ -32,6 +32,7 @@ import Testing
         let got = Self.run(isa, act, [0, .infinity, -.infinity, .nan, -0.0])
         #expect(got[3].isNaN)
         switch act {
+        case .sigmoid: #expect(got[0] == 0.5 && got[1] == 1 && got[2] == 0)
         case .exp: #expect(got[0] == 1 && got[1] == .infinity && got[2] == 0 && got[4] == 1)
         case .tanh: #expect(got[1] == 1 && got[2] == -1 && got[4].bitPattern == (-0.0 as Float).bitPattern)
         case .none: #expect(got[1] == .infinity && got[2] == -.infinity)

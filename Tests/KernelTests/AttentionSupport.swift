@@ -28,7 +28,7 @@ struct AttentionCase: Sendable {
         let s = shape, cells = s.batch * s.heads * s.queries * s.keys
         let pages = Pages(s, k: k, v: v), scores = GuardedFloats(cells), pattern = GuardedFloats(cells)
         let z = GuardedFloats(q.count)
-        let mask = s.mask?.map { UInt8($0 ? 1 : 0) } ?? [], first = s.first.map(Int64.init), alibi = s.alibi ?? []
+        let mask = s.mask?.map { UInt8($0 ? 1 : 0) } ?? [], first = s.first.map(Int64.init), alibi = s.alibi ?? [], sinks = s.sinks ?? []
         let relative = (s.relative ?? []).flatMap { $0 }
         var a = lens_attention_args()
         (a.batch, a.heads, a.kv_heads) = (Int64(s.batch), Int64(s.heads), Int64(s.kvHeads))
@@ -44,12 +44,13 @@ struct AttentionCase: Sendable {
         (a.scratch, a.scratch_count) = (scratch.base, Int64(needed))
         a.reach = Int64(((s.relative?.first?.count ?? 1) - 1) / 2)
         let noQueries = given != nil || givenPattern != nil
-        alibi.withUnsafeBufferPointer { alibi in mask.withUnsafeBufferPointer { mask in
+        sinks.withUnsafeBufferPointer { sinks in alibi.withUnsafeBufferPointer { alibi in mask.withUnsafeBufferPointer { mask in
             first.withUnsafeBufferPointer { first in q.withUnsafeBufferPointer { q in
                 (given ?? []).withUnsafeBufferPointer { given in
                     (givenPattern ?? []).withUnsafeBufferPointer { givenPattern in relative.withUnsafeBufferPointer { relative in
                         a.relative = s.relative == nil ? nil : relative.baseAddress
                         a.alibi = s.alibi == nil ? nil : alibi.baseAddress
+                        a.sinks = s.sinks == nil ? nil : sinks.baseAddress
                         a.key_mask = s.mask == nil ? nil : mask.baseAddress
                         a.first = first.baseAddress
                         a.q = noQueries ? nil : q.baseAddress
@@ -59,7 +60,7 @@ struct AttentionCase: Sendable {
                     } }
                 }
             } }
-        } }
+        } } }
         for buffer in [scores, pattern, z, scratch] { buffer.expectIntact() }
         return Outputs(scores: a.scores_out == nil ? [] : scores.values,
                        pattern: a.pattern_out == nil ? [] : pattern.values, z: a.z == nil ? [] : z.values)

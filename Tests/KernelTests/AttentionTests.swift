@@ -40,6 +40,9 @@ enum AttentionCases {
         ("wide window", shape { ($0.window, $0.queries, $0.keys) = (70, 140, 140) }),
         ("softcap", shape { ($0.softcap, $0.scale) = (2.5, 1) }),
         ("alibi", shape { $0.alibi = [0.5, 0.25, 0.01]; ($0.queries, $0.keys) = (80, 80) }),
+        ("sinks", shape { $0.sinks = [0.4, -3, 30]; ($0.queries, $0.keys) = (70, 70) }),
+        ("sinks, grouped, windowed", shape { $0.sinks = [1, 0, -1, 2, 0.5, -40]; ($0.heads, $0.kvHeads, $0.window, $0.keys) = (6, 2, 5, 90) }),
+        ("sinks, everything masked", shape { $0.sinks = [1, 2, 3]; $0.mask = .init(repeating: false, count: 20) }),
         ("alibi of rounded keys", shape {
             $0.alibi = [0.4204482, 0.33, 0.01]
             ($0.queries, $0.keys, $0.roundsALiBi, $0.batch, $0.first) = (80, 80, true, 2, [0, 7])

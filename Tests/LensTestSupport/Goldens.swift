@@ -19,6 +19,8 @@ public enum TestFolders {
     public static let sumNames: [String] = goldenNames.filter { name in
         !["bert", "distilbert", "roberta", "t5", "openai-gpt", "opt-350m"].contains { name.hasPrefix($0) }
     }
+    /// Those in a family's own spelling: neither TransformerLens' state dicts (`native-`) nor its old checkpoints (`old-`).
+    public static let familyNames = goldenNames.filter { !$0.hasPrefix("native-") && !$0.hasPrefix("old-") }
     /// The folder beside the repository with real models and tokenizers, in a checkout that has one.
     public static let shared = root + "/../shared"
 }

@@ -9,7 +9,7 @@ import TransformerLens
 
 @Suite struct CheckpointTests {
     /// Hugging Face folders with their tensors in one file.
-    static let folders: [String] = GoldenTests.supported.filter { fileExists("\(TestFolders.goldens)/\($0)/model.safetensors") }
+    static let folders: [String] = TestFolders.familyNames.filter { fileExists("\(TestFolders.goldens)/\($0)/model.safetensors") }
 
     /// A model folder in memory: a configuration and a source of tensors.
     private struct Tensors: TensorSource {

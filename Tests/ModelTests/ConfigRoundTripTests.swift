@@ -26,7 +26,7 @@ import TransformerLens
         return config
     }
 
-    @Test(arguments: TestFolders.sumNames.filter { !$0.hasPrefix("native-") })
+    @Test(arguments: TestFolders.familyNames)
     func everyFamilys(_ name: String) throws {
         let config = try ModelFolder(path: "\(TestFolders.goldens)/\(name)").config
         // Saving refuses these by name: their fields are written for the eye only.

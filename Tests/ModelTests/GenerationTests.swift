@@ -26,13 +26,20 @@ import TransformerLens
     /// An edit of positions that `chosen` accepts, wherever they are in this pass: it halves what stands there.
     private func positional(_ name: String, where chosen: @escaping (Int) -> Bool) -> Hook {
         .edit(.names([name])) { tensor, at in
+            if let routed = at.routed {
+                // The rows of an expert are the tokens that go to it.
+                for (row, token) in routed.enumerated() where chosen(at.positions.lowerBound + token % at.positions.count) {
+                    try tensor.set(.at(row), to: tensor.at(.at(row)) * 0.5)
+                }
+                return
+            }
             guard let axis = at.site.positionAxis else { return }
             // hook_rot_k holds the keys of all positions, the others the local rows.
             let positions = at.site.row.axes[axis] == .keyPos ? 0..<at.positions.upperBound : at.positions
             for position in positions where chosen(position) {
                 let place = Array(repeating: TensorIndex.all, count: axis) + [.at(position - positions.lowerBound)]
                 let old = try tensor.view(place)
-                try tensor.assign(at.site == .tokens ? Tensor(zeros: old.shape) + 3 : old * 0.5, at: place)
+                try tensor.assign(at.site == .tokens ? Tensor(zeros: old.shape) + 3 : at.site == .expertIndices ? Tensor(zeros: old.shape) + 1 : old * 0.5, at: place)
             }
         }
     }

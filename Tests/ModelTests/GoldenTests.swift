@@ -81,6 +81,7 @@ import TransformerLens
                     case .batch: batch
                     case .pos, .keyPos: point.stack == .encoder || !point.site.isInBlock && point.site.index < HookSite.decoderFinalScale.index ? encoderPos ?? pos : pos
                     case .encoderPos: encoderPos ?? -1
+                    case .routed: shapes[name]?.first ?? -1
                     default: model.config.size(of: axis) ?? -1
                     }
                 }
@@ -158,13 +159,13 @@ import TransformerLens
 
     /// The families that a golden is made for: every one there is.
     @Test func everyFamilyHasAGolden() throws {
-        let families = try Self.supported.filter { !$0.hasPrefix("native-") }
+        let families = try TestFolders.familyNames
             .compactMap { try ModelFolder(path: "\(TestFolders.goldens)/\($0)").architecture?.family }
         #expect(Set(families) == Set(Architecture.all.map(\.family)))
     }
 
     /// Every parameter of a family's model has one rule, and every rule a parameter.
-    @Test(arguments: supported.filter { !$0.hasPrefix("native-") })
+    @Test(arguments: TestFolders.familyNames)
     func everyParameterHasOneSource(_ name: String) throws {
         let folder = try ModelFolder(path: "\(TestFolders.goldens)/\(name)")
         let filled = folder.filledParameters

@@ -9,7 +9,8 @@ enum LawModels {
     static let names = ["gpt2-tiny", "gpt2-inverse-layer", "llama-grouped", "llama-full", "llama-bias", "native-parallel", "native-gated-ln",
                         "native-bidirectional", "bloom", "gemma2", "gemma3", "native-no-norm", "native-attn-only",
                         "native-ln-pre", "native-vocab-out", "native-partial-rotary", "olmo2", "cohere-qk-norm", "cohere2", "granite", "mpt",
-                        "apertus", "falcon-rw", "llama-rope-yarn", "bert-untied", "roberta", "openai-gpt", "opt-350m"]
+                        "apertus", "falcon-rw", "llama-rope-yarn", "bert-untied", "roberta", "openai-gpt", "opt-350m",
+                        "qwen2-moe-renormalised", "qwen3-moe", "gpt-oss", "native-solu-ln", "native-shortformer"]
     /// Those that TransformerLens' configuration can say.
     static let savable = names.filter { !["bert-untied", "roberta", "openai-gpt", "opt-350m"].contains($0) }
     /// Whose rotation depends on the length: the laws of one pass hold for them, not those of several.

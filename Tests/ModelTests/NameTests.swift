@@ -98,6 +98,52 @@ import TransformerLens
         expectError(.name, "did you mean blocks.1.attn.hook_") { try cache["blocks.1.attn.hook_y"] }
     }
 
+    /// TransformerLens 4's canonical names (`TransformerBridge`), and what they are here.
+    static let canonical = [
+        ("embed.hook_out", "hook_embed"), ("pos_embed.hook_out", "hook_pos_embed"), ("blocks.1.hook_in", "blocks.1.hook_resid_pre"),
+        ("blocks.1.hook_out", "blocks.1.hook_resid_post"), ("blocks.0.ln2.hook_in", "blocks.0.hook_resid_mid"),
+        ("blocks.0.attn.hook_out", "blocks.0.hook_attn_out"), ("blocks.0.mlp.hook_out", "blocks.0.hook_mlp_out"),
+        ("blocks.2.attn.q.hook_out", "blocks.2.attn.hook_q"), ("blocks.0.attn.k.hook_out", "blocks.0.attn.hook_k"),
+        ("blocks.0.attn.v.hook_out", "blocks.0.attn.hook_v"), ("blocks.0.attn.o.hook_in", "blocks.0.attn.hook_z"),
+        ("blocks.0.mlp.in.hook_out", "blocks.0.mlp.hook_pre"), ("blocks.0.mlp.out.hook_in", "blocks.0.mlp.hook_post"),
+        ("unembed.hook_out", "unembed.hook_out"), ("unembed.hook_in", "unembed.hook_in"),
+    ]
+
+    @Test(arguments: canonical)
+    func canonicalNamesAreOtherNames(_ canonical: String, _ own: String) throws {
+        let model = try LawModels.named("gpt2-tiny"), tokens = try LawModels.tokens(model, batch: 1, pos: 3)
+        #expect(try cached(.names([canonical]), "gpt2-tiny") == [own])
+        let cache = try model.run(.tokens(tokens), .init(cache: .all)).cache
+        expectSameBits(try cache[canonical], try cache[own], canonical)
+        var seen: [String] = []
+        _ = try model.run(.tokens(tokens), .init(hooks: [.read(.names([canonical])) { _, at in seen.append(at.name) }]))
+        #expect(seen == [own])
+        if !canonical.contains("mlp.in") { #expect(actName(canonical) == own) }
+    }
+
+    @Test func canonicalNamesOfGatedMLPs() throws {
+        let model = try LawModels.named("llama-full"), tokens = try LawModels.tokens(model, batch: 1, pos: 3)
+        #expect(try cached("blocks.0.mlp.gate.hook_out") == ["blocks.0.mlp.hook_pre"])
+        #expect(try cached("blocks.0.mlp.in.hook_out") == ["blocks.0.mlp.hook_pre_linear"])
+        #expect(try cached("blocks.*.mlp.in.hook_out") == [0, 1].map { "blocks.\($0).mlp.hook_pre_linear" })
+        expectError(.name) { try cached("blocks.0.mlp.gate.hook_out", "gpt2-tiny") }
+        let cache = try model.run(.tokens(tokens), .init(cache: .all)).cache
+        expectSameBits(try cache["blocks.0.mlp.in.hook_out"], try cache["blocks.0.mlp.hook_pre_linear"], "what the gate multiplies")
+        let gateOnly = try model.run(.tokens(tokens), .init(cache: "blocks.0.mlp.hook_pre")).cache
+        expectError(.name, "mlp.in.hook_out") { try gateOnly["blocks.0.mlp.in.hook_out"] }
+        expectError(.name) { try cached("blocks.0.ln2.hook_in", "native-parallel") }
+    }
+
+    /// In a glob over canonical names `*` stays between its dots; where a name is in both worlds it is the same site.
+    @Test func globsOverCanonicalNames() throws {
+        #expect(try cached("blocks.*.attn.q.hook_out") == [0, 1].map { "blocks.\($0).attn.hook_q" })
+        #expect(try cached("blocks.*.hook_out") == [0, 1].map { "blocks.\($0).hook_resid_post" })
+        #expect(try cached("blocks.0.attn.?.hook_out") == ["q", "k", "v"].map { "blocks.0.attn.hook_\($0)" })
+        #expect(try cached("*.hook_out") == ["hook_embed", "unembed.hook_out"])
+        #expect(try cached("blocks.0.attn.hook_*").allSatisfy { $0.hasPrefix("blocks.0.attn.") }, "canonical names widen no other glob")
+        expectError(.name) { try cached("blocks.*.nothing.hook_out") }
+    }
+
     @Test(arguments: [("*", "", true), ("*", "a.b", true), ("a*", "ba", false), ("*a*b", "xaxxb", true), ("?", "", false), ("a?c", "abc", true),
                       ("a**c", "ac", true), ("", "", true), ("", "a", false), ("*ab", "aab", true), ("a*b*c", "abcbd", false)])
     func globs(_ pattern: String, _ name: String, _ matches: Bool) {

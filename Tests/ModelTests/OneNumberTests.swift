@@ -13,18 +13,6 @@ import TransformerLens
 
     private func everything(_ model: Transformer) -> ActivationFilter { .names(model.config.hookNames) }
 
-    /// The part of an activation that belongs to one row's positions `real`.
-    private func part(_ config: ModelConfig, _ activation: Tensor, _ name: String, row: Int, _ real: Range<Int>) throws -> Tensor {
-        let axes = try config.axes(of: #require(HookPoint(name: name)).site)
-        return try activation.view(axes.map { axis in
-            switch axis {
-            case .batch: .at(row)
-            case .pos, .keyPos: .range(real)
-            default: .all
-            }
-        })
-    }
-
     @Test(arguments: short + long + stretched, [PaddingSide.left, .right])
     func aRowAloneAndInABatch(_ model: (name: String, lengths: [Int]), _ side: PaddingSide) throws {
         let lengths = model.lengths, transformer = try LawModels.named(model.name)
@@ -43,8 +31,8 @@ import TransformerLens
             let alone = try transformer.run(.tokens(IntTensor(rows: [row])), .init(cache: filter))
             let real = side == .left ? longest - row.count..<longest : 0..<row.count
             expectSameBits(try together.logits?.at(.at(index), .range(real)), try alone.logits?.at(.at(0)), "row \(index): logits")
-            for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(transformer.config, together.cache[name], name, row: index, real), try activation.at(0), "row \(index): \(name)")
+            for name in alone.cache.names {
+                expectSameBits(try together.cache.part(transformer.config, name, row: index, real), try alone.cache.part(transformer.config, name, row: 0, 0..<row.count), "row \(index): \(name)")
             }
         }
     }
@@ -58,8 +46,8 @@ import TransformerLens
             let tokens = try IntTensor(rows: [Array(repeating: filler, count: 2) + row + Array(repeating: filler, count: 3)])
             let mask = try IntTensor(rows: [[0, 0, 1, 1, 1, 1, 1, 0, 0, 0]])
             let padded = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
-            for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(model.config, padded.cache[name], name, row: 0, 2..<7), try activation.at(0), "filled with \(filler): \(name)")
+            for name in alone.cache.names {
+                expectSameBits(try padded.cache.part(model.config, name, row: 0, 2..<7), try alone.cache.part(model.config, name, row: 0, 0..<row.count), "filled with \(filler): \(name)")
             }
         }
     }
@@ -71,8 +59,8 @@ import TransformerLens
         let whole = try model.run(.tokens(tokens), .init(cache: .all))
         for length in Set([1, 2, 3, 5, 8, 13, 63, 64, 65, 127, 128, 129]) where length <= pos {
             let alone = try model.run(.tokens(IntTensor(rows: [Array(tokens.row(0)[..<length])])), .init(cache: .all))
-            for (name, activation) in alone.cache.entries {
-                expectSameBits(try part(model.config, whole.cache[name], name, row: 0, 0..<length), try activation.at(0), "\(length) tokens: \(name)")
+            for name in alone.cache.names {
+                expectSameBits(try whole.cache.part(model.config, name, row: 0, 0..<length), try alone.cache.part(model.config, name, row: 0, 0..<length), "\(length) tokens: \(name)")
             }
         }
     }
@@ -110,19 +98,10 @@ import TransformerLens
             let real = max(pad, new.lowerBound)..<new.upperBound
             let local = real.lowerBound - new.lowerBound..<new.count
             expectSameBits(try piece.logits?.at(.at(row), .range(local)), try whole.logits?.at(.at(row), .range(real)), "\(what), row \(row): logits")
-            for (name, activation) in whole.cache.entries {
-                let axes = try config.axes(of: #require(HookPoint(name: name)).site)
-                func view(_ tensor: Tensor, _ positions: Range<Int>) throws -> Tensor {
-                    try tensor.view(axes.map { axis in
-                        switch axis {
-                        case .batch: .at(row)
-                        case .pos: .range(positions)
-                        case .keyPos: .range(pad..<new.upperBound)
-                        default: .all
-                        }
-                    })
-                }
-                expectSameBits(try view(piece.cache[name], local), try view(activation, real), "\(what), row \(row): \(name)")
+            for name in whole.cache.names {
+                let keys = pad..<new.upperBound
+                expectSameBits(try piece.cache.part(config, name, row: row, local, keys: keys), try whole.cache.part(config, name, row: row, real, keys: keys),
+                               "\(what), row \(row): \(name)")
             }
         }
     }

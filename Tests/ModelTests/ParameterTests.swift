@@ -119,8 +119,8 @@ import TransformerLens
                       ("d_vocab", "-1"), ("d_head", "9223372036854775807"), ("d_model", "9223372036854775807"), ("d_mlp", "0"), ("n_key_value_heads", "2"),
                       ("n_key_value_heads", "0"), ("eps", "-1"), ("attn_scale", "0"), ("rotary_dim", "3"), ("rotary_dim", "20"),
                       ("act_fn", "\"mish\""), ("act_fn", "5"), ("normalization_type", "\"BN\""),
-                      ("positional_embedding_type", "\"shortformer\""), ("attention_dir", "\"up\""),
-                      ("d_model", "1.5"), ("d_model", "\"18\""), ("n_layers", "null"), ("use_attention_sinks", "true"), ("num_experts", "4"), ("no_such_field", "1")])
+                      ("positional_embedding_type", "\"sinusoidal\""), ("attention_dir", "\"up\""),
+                      ("d_model", "1.5"), ("d_model", "\"18\""), ("n_layers", "null"), ("num_experts", "4"), ("no_such_field", "1")])
     func impossibleConfigurations(_ field: String, _ value: String) throws {
         let path = "\(TestFolders.goldens)/native-partial-rotary/tl_config.json"
         var object = try #require(JSON.parse(file: path, limit: 1 << 20).objectValue)

@@ -242,7 +242,8 @@ static void attend_tile(tile *t) {
       if (a->scores_in) take_row(t, r, a->scores_in + at, -INFINITY);
       if (a->scores_out) give_row(t, r, a->scores_out + at, -INFINITY);
       if (only_scores) continue;
-      t->isa->pattern_row(pages.end - pages.begin, t->scores + r * t->slots + pages.begin);
+      t->isa->pattern_row(pages.end - pages.begin, a->sinks ? a->sinks + t->head : NULL,
+                          t->scores + r * t->slots + pages.begin);
     }
     if (a->pattern_out) give_row(t, r, a->pattern_out + at, 0.0f);
   }

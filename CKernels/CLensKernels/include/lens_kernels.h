@@ -112,6 +112,10 @@ void lens_unpack(const lens_isa *isa, const lens_matrix *w, int64_t k_begin, int
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
 
+/// dst[32 b ..< 32 b + 32] from block b of MXFP4 (OCP Microscaling 1.0): 16 bytes of two 4-bit floats (e2m1, the lower
+/// half first) and a scale byte s that stands for 2^(s - 127). Exact in float32 (s = 0 gives denormals); s = 255 gives NaN.
+void lens_unpack_mxfp4(int64_t blocks, const uint8_t *elements, const uint8_t *scales, float *dst);
+
 /// Each within 2 ulp of max(|x|, |result|) over all floats; exp within 1.5 ulp of the result, denormals included.
 /// NaN gives NaN. At -inf, SiLU and the GELUs give NaN (-inf · 0), as PyTorch does.
 typedef enum {
@@ -123,6 +127,7 @@ typedef enum {
   LENS_ACT_SILU,      // x·σ(x)
   LENS_ACT_TANH,      // the one of softcapped scores
   LENS_ACT_EXP,       // the one of every softmax
+  LENS_ACT_SIGMOID,   // 1/(1+e^-x)
 } lens_act;
 
 /// What rides on a matrix product. All arrays are [m, ld_out] like `out`; any pointer may be NULL.
@@ -171,6 +176,14 @@ void lens_activation(const lens_isa *isa, lens_act act, int64_t count, const flo
 /// xIELU: x > 0: alpha_p x² + beta x; else alpha_n (expm1(min(x, eps)) - x) + beta x.
 void lens_xielu(const lens_isa *isa, int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out);
 void lens_gated(const lens_isa *isa, lens_act act, int64_t count, const float *gate, const float *x, float *out);
+/// out[i] = (u + 1) * (g * σ(alpha·g)) with g = min(gate[i], limit) and u = x[i] held within ±limit: the gate of GPT-OSS's
+/// experts. NaN stays NaN. out may alias either.
+void lens_clamped_gate(const lens_isa *isa, float alpha, float limit, int64_t count, const float *gate, const float *x,
+                       float *out);
+/// out[ids[i], :] = out[ids[i], :] + weights[i] * x[i, :], in ascending i, product and sum each rounded. x: [count, width].
+/// ids, which may repeat, checked by the caller. out must not alias x.
+void lens_add_rows(const lens_isa *isa, int64_t count, int64_t width, const int32_t *ids, const float *weights,
+                   const float *x, float *out);
 /// out[i] = a[i] + b[i]. out may alias either.
 void lens_add(const lens_isa *isa, int64_t count, const float *a, const float *b, float *out);
 /// out[i] = x[i] * factor. out may alias x.
@@ -230,7 +243,8 @@ void lens_pages_read(int64_t batch, int64_t count, int64_t kv_heads, int64_t d_h
 ///                + alibi[h]·(j - p) where given;
 ///                + relative[h][clamp(j - p, -reach, reach) + reach] where given;  -inf where not visible
 ///   pattern[j] = exp(score[j] - max) * (1 / Σ exp), the sum in chunks of LENS_PAGE slots, each chunk in LENS_LANES lanes;
-///                all zero where nothing is visible (as lens_softmax: NaN is never hidden)
+///                all zero where nothing is visible (as lens_softmax: NaN is never hidden). Where sinks are given, sinks[h]
+///                is one more score, which max and Σ (last) take in and which has no value: rows then sum to less than 1
 ///   z[d]       = Σ_j pattern[j]·v[j][d], one chain per chunk over the row's visible range, chunks added in order
 ///
 /// The row's range is the visible keys' smallest interval; outside it nothing is read. With scores_in (pattern_in) the
@@ -244,6 +258,7 @@ typedef struct {
   float score_scale;
   float softcap;
   const float *alibi;      // [heads] or NULL
+  const float *sinks;      // [heads] or NULL
   bool rounds_alibi;       // the bias is bf16(bf16(alibi[h])·i) * score_scale, i counted from first[b], in place of alibi[h]·(j - p)
   const float *relative;   // [heads][2 * reach + 1] or NULL
   int64_t reach;

@@ -59,6 +59,9 @@ struct lens_isa {
   void (*activation)(lens_act act, int64_t count, const float *x, float *out);
   void (*xielu)(int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out);
   void (*gated)(lens_act act, int64_t count, const float *gate, const float *x, float *out);
+  void (*clamped_gate)(float alpha, float limit, int64_t count, const float *gate, const float *x, float *out);
+  /// out[i] = out[i] + weight * x[i], each rounded.
+  void (*add_weighted)(int64_t count, float weight, const float *x, float *out);
   void (*add)(int64_t count, const float *a, const float *b, float *out);
   void (*scale)(int64_t count, const float *x, float factor, float *out);
   void (*sum_parts_row)(int64_t parts, int64_t width, const float *x, const float *bias, const float *residual,
@@ -75,8 +78,9 @@ struct lens_isa {
 
   /// In place over `count` slots: scale, softcap, ALiBi, in that order.
   void (*score_row)(const lens_score_step *step, int64_t count, float *scores);
-  /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks.
-  void (*pattern_row)(int64_t count, float *scores);
+  /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
+  /// sink's score last, where there is one.
+  void (*pattern_row)(int64_t count, const float *sink, float *scores);
 };
 
 extern const lens_isa lens_isa_portable;

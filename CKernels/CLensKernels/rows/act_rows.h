@@ -29,6 +29,8 @@ LENS_INLINE v16 activate(lens_act act, v16 x) {
     return lanes_tanh(x);
   case LENS_ACT_EXP:
     return lanes_exp(x);
+  case LENS_ACT_SIGMOID:
+    return one / (one + lanes_exp(-x));
   }
   return x;
 }
@@ -51,6 +53,25 @@ static void gated_row(lens_act act, int64_t count, const float *gate, const floa
   for (int64_t i = 0; i < count; i += LENS_LANES) {
     const v16 opened = activate(act, load_row(gate + i, count - i));
     store_row(out + i, opened * load_row(x + i, count - i), count - i);
+  }
+}
+
+static void clamped_gate_row(float alpha, float limit, int64_t count, const float *gate, const float *x, float *out) {
+  const v16 one = splat(1.0f), most = splat(limit), least = splat(-limit);
+  for (int64_t i = 0; i < count; i += LENS_LANES) {
+    v16 g = load_row(gate + i, count - i), u = load_row(x + i, count - i);
+    g = choose(g > most, most, g);
+    u = choose(u > most, most, u);
+    u = choose(u < least, least, u);
+    const v16 opened = g / (one + lanes_exp(-(splat(alpha) * g)));
+    store_row(out + i, (u + one) * opened, count - i);
+  }
+}
+
+static void add_weighted_row(int64_t count, float weight, const float *x, float *out) {
+  for (int64_t i = 0; i < count; i += LENS_LANES) {
+    const v16 share = splat(weight) * load_row(x + i, count - i);
+    store_row(out + i, load_row(out + i, count - i) + share, count - i);
   }
 }
 

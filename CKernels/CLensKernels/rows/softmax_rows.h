@@ -56,13 +56,14 @@ static float cross_entropy_row(int64_t n, const float *x, int32_t target) {
 }
 
 /// count: a multiple of LENS_PAGE. Chunks with nothing visible add +0, which changes no sum of exponentials.
-static void pattern_row(int64_t count, float *scores) {
+static void pattern_row(int64_t count, const float *sink, float *scores) {
   bool has_nan;
-  const float max = row_max(count, scores, &has_nan);
+  float max = row_max(count, scores, &has_nan);
   if (max == -INFINITY && !has_nan) {
     for (int64_t i = 0; i < count; i++) scores[i] = 0.0f;
     return;
   }
+  if (sink && *sink > max) max = *sink;
   float total = 0.0f;
   for (int64_t page = 0; page < count; page += LENS_PAGE) {
     v16 sum = splat(0.0f);
@@ -72,6 +73,10 @@ static void pattern_row(int64_t count, float *scores) {
       sum = sum + e;
     }
     total = total + lanes_sum(sum);
+  }
+  if (sink) {
+    const v16 e = lanes_exp(splat(*sink) - splat(max));
+    total = total + e[0];
   }
   scale_row(count, scores, 1.0f / total, scores);
 }

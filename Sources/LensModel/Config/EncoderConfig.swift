@@ -131,7 +131,10 @@ extension ModelConfig {
 
     /// The stacks in the order in which they run.
     public var hookStacks: [HookStackLayout] {
-        guard let encoderConfig else { return [HookStackLayout(stack: .blocks, nLayers: nLayers, traits: traits)] }
+        guard let encoderConfig else {
+            let layerTraits = mlp?.experts == nil ? [] : (0..<nLayers).map { traits(in: $0) }
+            return [HookStackLayout(stack: .blocks, nLayers: nLayers, traits: traits, layerTraits: layerTraits, experts: mlp?.experts?.count ?? 0)]
+        }
         let encoderTraits = encoderConfig.traits.subtracting([.unembedding]).union([.encoder])
         return [HookStackLayout(stack: .encoder, nLayers: encoderConfig.nLayers, traits: encoderTraits),
                 HookStackLayout(stack: .decoder, nLayers: nLayers, traits: traits)]

@@ -10,10 +10,11 @@ extension ModelConfig {
         let scaling = try scaling(reader)
         switch try reader.string("positional_embedding_type", default: "standard") {
         case "standard": return .learned
+        case "shortformer": return .shortformer
         case "rotary": return .rotary(Rotary(dim: dim, base: base, adjacentPairs: adjacent, scaling: scaling))
         case "alibi": return .alibi(try alibi(reader))
         case "none": return .none
-        default: throw reader.invalid("positional_embedding_type", expected: "standard, rotary, alibi or none")
+        default: throw reader.invalid("positional_embedding_type", expected: "standard, shortformer, rotary, alibi or none")
         }
     }
 
@@ -63,6 +64,7 @@ extension ModelConfig {
     var positionFields: [(String, JSON)] {
         switch position {
         case .learned: return [("positional_embedding_type", "standard")]
+        case .shortformer: return [("positional_embedding_type", "shortformer")]
         case .none: return [("positional_embedding_type", "none")]
         case .relative(let relative):
             return [("positional_embedding_type", "relative_positional_bias"), ("relative_attention_num_buckets", .int(relative.buckets)),

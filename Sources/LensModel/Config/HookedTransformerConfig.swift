@@ -41,7 +41,7 @@ extension ModelConfig {
         guard let dVocab = try reader.optionalSize("d_vocab") else { throw reader.invalid("d_vocab", expected: "a vocabulary size") }
         self.init(nLayers: try reader.int("n_layers"), dModel: dModel, nCtx: try reader.int("n_ctx"), nHeads: heads, dHead: dHead,
                   nKeyValueHeads: try reader.optionalSize("n_key_value_heads"), dVocab: dVocab,
-                  dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel),
+                  dVocabOut: try reader.optionalSize("d_vocab_out"), norm: norm, mlp: try Self.mlp(reader, dModel, norm, eps),
                   position: try Self.position(reader, dHead: dHead), attention: try Self.attention(reader, dHead: dHead))
         if try reader.bool("post_embedding_ln", default: false) { embedNorm = Norm(.layer, eps: eps) }
         if try reader.bool("use_normalization_before_and_after", default: false) {
@@ -64,16 +64,22 @@ extension ModelConfig {
         do { try validate() } catch let error as LensError { throw error.located(in: location) }
     }
 
-    private static func mlp(_ reader: ConfigReader, _ dModel: Int) throws -> MLP? {
+    private static func mlp(_ reader: ConfigReader, _ dModel: Int, _ norm: Norm?, _ eps: Double) throws -> MLP? {
         let width = try reader.optionalSize("d_mlp") ?? 4 &* dModel, isGated = try reader.bool("gated_mlp", default: false)
         // Ours: where b_in goes in a gated MLP. TransformerLens adds it after the product.
         let gate: MLP.Gate = try reader.bool("gated_mlp_bias_on_each", default: false) ? .biasOnEach : .biasAfter
         let name = try reader.string("act_fn", default: "relu")
+        let experts = try experts(reader, width: width)
         guard try !reader.bool("attn_only", default: false) else { return nil }
-        guard let activation = Activation(rawValue: name) else {
-            throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", "))")
+        // `solu_ln` is SoLU with a norm of the neurons after it.
+        let isNormed = name.hasSuffix("_ln")
+        guard let activation = Activation(rawValue: isNormed ? String(name.dropLast("_ln".count)) : name) else {
+            throw reader.invalid("act_fn", expected: "one of \(Activation.allCases.map(\.rawValue).joined(separator: ", ")), solu_ln")
         }
-        return MLP(width: width, activation: activation, gate: isGated ? gate : nil)
+        var mlp = MLP(width: width, activation: activation, gate: isGated || experts != nil ? gate : nil)
+        if isNormed { mlp.norm = norm.map { Norm(.layer, eps: $0.eps, hasWeights: $0.name == "LN") } ?? Norm(.layer, eps: eps, hasWeights: false) }
+        mlp.experts = experts
+        return mlp
     }
 
     private static func attention(_ reader: ConfigReader, dHead: Int) throws -> Attention {
@@ -85,6 +91,7 @@ extension ModelConfig {
             throw reader.invalid("attention_dir", expected: "causal or bidirectional")
         }
         attention.direction = direction
+        attention.hasSinks = try reader.bool("use_attention_sinks", default: false)
         attention.clip = try reader.value("clip_qkv")?.asDouble(at: "\(reader.location): clip_qkv")
         if try reader.bool("use_logn_attn", default: false) { attention.logScalingFrom = try reader.trainedLength() }
         let size = try reader.optionalSize("window_size"), types = try reader.strings("attn_types")
@@ -99,9 +106,8 @@ extension ModelConfig {
     }
 
     private static func refuseUnbuilt(_ reader: ConfigReader) throws {
-        for key in ["use_attention_sinks", "load_in_4bit", "norm_topk_prob",
-                    "rmsnorm_uses_offset"] { try reader.require(key, false) }
-        for key in ["num_experts", "experts_per_token", "quantization_method"] { try reader.require(key, nil) }
+        for key in ["load_in_4bit", "rmsnorm_uses_offset"] { try reader.require(key, false) }
+        try reader.require("quantization_method", nil)
     }
 
     /// Fields that change no number in a forward pass of what is built here.
@@ -124,7 +130,7 @@ extension ModelConfig {
             fields[name] = .int(size)
         }
         fields["n_key_value_heads"] = nKeyValueHeads.map(JSON.int) ?? .null
-        fields["act_fn"] = mlp.map { .string($0.activation.rawValue) } ?? .null
+        fields["act_fn"] = mlp.map { .string($0.activation.rawValue + ($0.norm == nil ? "" : "_ln")) } ?? .null
         fields["gated_mlp"] = .bool(mlp?.gate != nil)
         if mlp?.gate == .biasOnEach { fields["gated_mlp_bias_on_each"] = .bool(true) }
         fields["attn_only"] = .bool(mlp == nil)
@@ -141,12 +147,13 @@ extension ModelConfig {
         fields["use_normalization_before_and_after"] = .bool(outputNorm != nil)
         fields["attn_scores_soft_cap"] = .double(attention.softcap ?? -1)
         fields["output_logits_soft_cap"] = .double(outputSoftcap ?? -1)
+        fields["use_attention_sinks"] = .bool(attention.hasSinks)
         fields["use_local_attn"] = .bool(attention.window != nil)
         if let window = attention.window {
             fields["window_size"] = .int(window.size)
             fields["attn_types"] = .array((0..<nLayers).map { .string(window.size(in: $0) == nil ? "global" : "local") })
         }
-        for (name, value) in positionFields + mechanismFields + encoderFields { fields[name] = value }
+        for (name, value) in positionFields + mechanismFields + encoderFields + expertFields { fields[name] = value }
         return .object(fields)
     }
 }

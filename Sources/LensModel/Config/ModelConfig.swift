@@ -116,6 +116,10 @@ public struct ModelConfig: Sendable, Hashable {
         public var gate: Gate?
         /// Whether a checkpoint holds biases; where it does not, they are zero.
         public var hasBiases = true
+        /// A norm of the neurons, after the activation function: `mlp.ln` of TransformerLens' `solu_ln`.
+        public var norm: Norm?
+        /// Experts that take the MLP's place, in layers that have them.
+        public var experts: Experts?
 
         public init(width: Int, activation: Activation, gate: Gate? = nil) {
             self.width = width
@@ -136,6 +140,8 @@ public struct ModelConfig: Sendable, Hashable {
     public enum Position: Sendable, Hashable {
         /// A learned embedding, added to the tokens'.
         case learned
+        /// A learned embedding, added to the normalised inputs of queries and keys of every block, not of values (Press et al., 2021).
+        case shortformer
         /// Queries and keys are rotated.
         case rotary(Rotary)
         /// Scores fall with the distance between query and key.
@@ -169,6 +175,8 @@ public struct ModelConfig: Sendable, Hashable {
         public var logScalingFrom: Int?
         /// Scores are c·tanh(scores / c), where given.
         public var softcap: Double?
+        /// Whether each head has a score that its pattern is normalised with and that has no value (GPT-OSS): rows then sum to less than 1.
+        public var hasSinks = false
         /// The rotation of windowed layers, where it is not the others'.
         public var localRotary: Rotary?
 
@@ -206,16 +214,24 @@ public struct ModelConfig: Sendable, Hashable {
     }
 
     /// What hook sites depend on.
-    public var traits: Set<ModelTrait> {
+    /// - Parameter layer: nil for those outside blocks.
+    public func traits(in layer: Int?) -> Set<ModelTrait> {
         var traits: Set<ModelTrait> = []
-        if position == .learned { traits.insert(.positionEmbedding) }
+        if position == .learned || position == .shortformer { traits.insert(.positionEmbedding) }
         traits.formUnion(encoderTraits)
         if case .rotary = position { traits.insert(.rotary) }
         if norm != nil { traits.insert(.norm) }
         if norm != nil, normPlacement == .onOutput { traits.insert(.normOnOutput) }
         if let mlp {
             traits.insert(.mlp)
-            if mlp.gate != nil { traits.insert(.gatedMLP) }
+            if layer.flatMap({ experts(in: $0) }) == nil {
+                traits.insert(.denseMLP)
+                if mlp.gate != nil { traits.insert(.gatedMLP) }
+                if mlp.norm != nil { traits.insert(.mlpNorm) }
+            } else {
+                traits.insert(.experts)
+                if mlp.experts?.shared != nil { traits.insert(.sharedExpert) }
+            }
             if !parallelAttnMLP { traits.insert(.residMid) }
         }
         if kvHeads == nHeads { traits.insert(.ungroupedHeads) }
@@ -225,6 +241,9 @@ public struct ModelConfig: Sendable, Hashable {
         if outputNorm != nil { traits.insert(.outputNorm) }
         return traits
     }
+
+    /// What sites outside blocks depend on; in blocks, those of layers without experts.
+    public var traits: Set<ModelTrait> { traits(in: nil) }
 
     /// Every point where a hook can be, in firing order.
     public var hookPoints: [HookPoint] { HookPoint.all(hookStacks) }
@@ -241,7 +260,7 @@ public struct ModelConfig: Sendable, Hashable {
     /// The size of an axis; nil for those that depend on the input.
     public func size(of axis: HookAxis) -> Int? {
         switch axis {
-        case .batch, .pos, .keyPos, .encoderPos: return nil
+        case .batch, .pos, .keyPos, .encoderPos, .routed: return nil
         case .head: return nHeads
         case .kvHead: return kvHeads
         case .dHead: return dHead
@@ -249,6 +268,10 @@ public struct ModelConfig: Sendable, Hashable {
         case .kvHeads: return kvHeads * dHead
         case .dModel: return dModel
         case .dMlp: return mlp?.width
+        case .expert: return mlp?.experts?.count
+        case .expertPerToken: return mlp?.experts?.perToken
+        case .dExpert: return mlp?.experts?.width
+        case .dShared: return mlp?.experts?.shared?.width
         case .dVocab: return dVocabOut
         case .two: return 2
         case .one: return 1

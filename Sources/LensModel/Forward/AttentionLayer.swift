@@ -62,13 +62,18 @@ extension ForwardPass {
     private func queriesKeysValues(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> QKV {
         let inputs = try splitInputs(layer, residual)
         let x = try normLayer(config.inputNorm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
-        func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?) throws -> Tensor {
-            var out = try matrix.product(x, epilogue: Epilogue(bias: bias)).out
-            if let input { try reproject(&out, matrix, bias, heads, input, block, residual: residual, shared: x) }
+        // Positions that queries and keys see, and values do not.
+        let placed = try shortformerPositions.map { try x + $0 } ?? x
+        func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, isPlaced: Bool = true) throws -> Tensor {
+            let shared = isPlaced ? placed : x
+            var out = try matrix.product(shared, epilogue: Epilogue(bias: bias)).out
+            if let input {
+                try reproject(&out, matrix, bias, heads, input, block, residual: residual, shared: shared, isPlaced ? shortformerPositions : nil)
+            }
             return try out.reshaped([batch, pos, heads, config.dHead])
         }
         return (try project(block.wQ, block.bQ, config.nHeads, inputs.q), try project(block.wK, block.bK, config.kvHeads, inputs.k),
-                try project(block.wV, block.bV, config.kvHeads, inputs.v))
+                try project(block.wV, block.bV, config.kvHeads, inputs.v, isPlaced: false))
     }
 
     /// The residual stream as each head reads it, where someone edits that: `[batch, pos, head, d_model]`.
@@ -95,7 +100,7 @@ extension ForwardPass {
     /// Recomputes the columns of heads whose input an edit changed. Rows left as they were keep the shared normalised row
     /// (with its own edits), so an edit that returns its input changes nothing.
     private func reproject(_ out: inout Tensor, _ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor,
-                           _ block: BlockWeights, residual: Tensor, shared: Tensor) throws {
+                           _ block: BlockWeights, residual: Tensor, shared: Tensor, _ positions: Tensor?) throws {
         for head in 0..<heads {
             let rows = try input.at(.all, .all, .at(head)).contiguous()
             let changed = try changedRows(rows, residual)
@@ -105,6 +110,7 @@ extension ForwardPass {
                 let result = try LensTensor.norm(norm.kind, rows, eps: Float(norm.eps), weight: block.ln1.w, bias: block.ln1.b)
                 x = result.out ?? rows
             }
+            if let positions { x = try x + positions }
             for (index, isChanged) in changed.enumerated() where !isChanged {
                 let row = index / pos, place = index % pos
                 try x.set(.at(row), .at(place), to: shared.at(.at(row), .at(place)))
@@ -193,6 +199,7 @@ extension ForwardPass {
                              softcap: config.attention.softcap.map { Float($0) }, alibi: slopes, roundsALiBi: config.position == .alibi(.roundedKeys),
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
         spec.relative = block.relative
+        spec.sinks = block.sinks
         return spec
     }
 

@@ -34,6 +34,8 @@ final class ForwardPass {
     let keyMask: [UInt8]?
     /// Each new position's place among its row's real tokens: `[batch × pos]`.
     let positionIDs: [Int]
+    /// What a shortformer's queries and keys are given: `[batch, pos, d_model]`; nil in other models.
+    private(set) lazy var shortformerPositions: Tensor? = config.position == .shortformer ? try? positionEmbeddings() : nil
     private lazy var rotary = rotaryTable(local: false)
     private lazy var localRotary = rotaryTable(local: true)
 
@@ -61,7 +63,7 @@ final class ForwardPass {
         let real = keyValues.isReal, padding = keyValues.padding
         isReal = real
         self.padding = padding
-        cache = ActivationCache(nLayers: config.nLayers)
+        cache = ActivationCache(nLayers: config.nLayers, hasGatedMLP: config.mlp?.gate != nil)
         let hasHoles = zip(real, padding).contains { row, pad in row.dropFirst(pad).contains(false) }
         keyMask = hasHoles ? real.flatMap { row in row.map { $0 ? 1 : 0 } } : nil
         let offset = offset
@@ -97,13 +99,22 @@ final class ForwardPass {
     }
 
     /// Runs the hooks of a site on `tensor`; the cache takes what they leave.
-    func fire(_ site: HookSite, _ layer: Int? = nil, _ tensor: inout Tensor) throws {
-        guard plan.touches(site, layer) else { return }
-        let context = HookContext(point: HookPoint(site, stack: plan.stack, layer: layer), positions: offset..<offset + pos, step: step,
-                                  isReal: isReal, promptLength: promptLength)
+    /// - Parameter routed: of an expert's activation, which of batch × pos each row is.
+    func fire(_ site: HookSite, _ layer: Int? = nil, expert: Int? = nil, routed: [Int]? = nil, _ tensor: inout Tensor) throws {
+        guard plan.touches(site, layer, expert: expert) else { return }
+        var context = HookContext(point: HookPoint(site, stack: plan.stack, layer: layer, expert: expert), positions: offset..<offset + pos,
+                                  step: step, isReal: isReal, promptLength: promptLength)
+        context.routed = routed
         try plan.fire(context, &tensor) { point, tensor in
-            cache.store(point.name, try sliced(tensor, point.site))
+            cache.store(point.name, try routed.map { try sliced(tensor, routed: $0) } ?? sliced(tensor, point.site))
         }
+    }
+
+    /// The rows of the positions the cache keeps.
+    private func sliced(_ tensor: Tensor, routed: [Int]) throws -> Tensor {
+        guard positionSlice != .all else { return tensor }
+        let kept = Set(try Tensor((0..<pos).map(Float.init), shape: [pos]).view([positionSlice]).array.map { Int($0) })
+        return try tensor.gatherRows(routed.indices.filter { kept.contains(routed[$0] % pos) })
     }
 
     /// The positions the cache keeps.
@@ -145,7 +156,9 @@ final class ForwardPass {
         try fire(.embed, nil, &embedded)
         guard var positions = try positionEmbeddings() else { return embedded }
         try fire(.posEmbed, nil, &positions)
-        return try embedded + positions
+        guard config.position == .shortformer else { return try embedded + positions }
+        shortformerPositions = positions
+        return embedded
     }
 
     /// `[batch, pos, d_model]`, projected to that where the table is of another width.

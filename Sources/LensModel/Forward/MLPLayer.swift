@@ -8,18 +8,29 @@ extension ForwardPass {
     ///   - input: the residual stream it reads.
     ///   - residual: the residual stream it is added to (the same, but for parallel blocks).
     /// - Returns: `residual` plus what the MLP writes: `[batch, pos, d_model]`.
-    func mlpLayer(_ layer: Int, _ weights: MLPWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
+    func mlpLayer(_ layer: Int, _ weights: FeedForwardWeights, _ block: BlockWeights, input: Tensor, residual: Tensor) throws -> Tensor {
         guard let mlp = config.mlp else { return residual }
         var input = input
         // Where blocks normalise sums, the norm before the MLP is the block's, and so is this site.
         if !config.postNorm { try fire(.mlpIn, layer, &input) }
         let x = try block.cross == nil ? normLayer(config.inputNorm, block.ln2, input, .ln2Scale, .ln2Normalized, layer)
             : normLayer(config.inputNorm, block.ln3, input, .ln3Scale, .ln3Normalized, layer)
-        var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
-        try fire(.mlpPost, layer, &post)
         let edits = plan.edits(.mlpOut, layer) || config.changesWhatIsWritten, touches = plan.touches(.mlpOut, layer)
-        let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
-        var written = try weights.wOut.product(post, epilogue: epilogue)
+        var written: (out: Tensor, linear: Tensor?)
+        switch weights {
+        case .experts(let weights):
+            let linear = try experts(layer, mlp, weights, x)
+            written = (edits ? linear : try residual + linear, touches && !edits ? linear : nil)
+        case .dense(let weights):
+            var post = try weights.wGate.map { try gated(layer, mlp, weights, $0, x) } ?? plain(layer, mlp, weights, x)
+            if let norm = mlp.norm {
+                try fire(.mlpMid, layer, &post)
+                post = try normLayer(norm, weights.norm, post, .mlpNormScale, .mlpNormNormalized, layer)
+            }
+            try fire(.mlpPost, layer, &post)
+            let epilogue = Epilogue(bias: weights.bOut, residual: edits ? nil : residual, keepsLinear: touches && !edits)
+            written = try weights.wOut.product(post, epilogue: epilogue)
+        }
         if config.normPlacement == .onOutput {
             written.out = try normLayer(config.norm, block.ln2, written.out, .ln2Scale, .ln2Normalized, layer)
         }

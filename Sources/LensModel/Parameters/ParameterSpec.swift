@@ -19,6 +19,8 @@ public struct ParameterSpec: Sendable, Hashable {
         case plain
         /// A matrix `[k, n]` packed for products.
         case matrix
+        /// A matrix `[n, k]`, as torch's Linear keeps it, packed as `[k, n]`.
+        case linear
         /// `[head, d_model, d_head]`, packed as `[d_model, head × d_head]`.
         case headsOut
         /// `[head, d_head, d_model]`, packed as `[head × d_head, d_model]`.
@@ -30,6 +32,7 @@ public struct ParameterSpec: Sendable, Hashable {
         switch kind {
         case .plain: return nil
         case .matrix: return (shape[0], shape[1])
+        case .linear: return (shape[1], shape[0])
         case .headsOut: return (shape[1], shape[0] * shape[2])
         case .headsIn: return (shape[0] * shape[1], shape[2])
         }
@@ -45,7 +48,7 @@ extension ModelConfig {
         if position == .learned, encoderParts != nil { specs.append(plain("embed.pos_embed.W_pos", [nCtx, dModel])) }
         if let types = encoderParts?.tokenTypes { specs.append(plain("embed.token_type_embed.W_token_type", [types, dModel])) }
         specs += normSpecs("embed.ln", embedNorm)
-        if position == .learned, encoderParts == nil { specs.append(plain("pos_embed.W_pos", [nCtx, dModel])) }
+        if position == .learned || position == .shortformer, encoderParts == nil { specs.append(plain("pos_embed.W_pos", [nCtx, dModel])) }
         if let encoderConfig {
             for layer in 0..<encoderConfig.nLayers { specs += encoderConfig.blockSpecs("encoder.\(layer)", layer) }
             specs += normSpecs("encoder_final_ln", finalNorm)
@@ -98,10 +101,12 @@ extension ModelConfig {
             specs += ["Q", "K", "V"].map { bias("cross_attn.b_\($0)", [nHeads, dHead], attention.hasBiases) }
             specs.append(bias("cross_attn.b_O", [dModel], attention.hasBiases))
         }
+        if attention.hasSinks { specs.append(spec("attn.sinks", [nHeads])) }
         specs += headNormSpecs("\(prefix).attn.q_norm", heads: nHeads) + headNormSpecs("\(prefix).attn.k_norm", heads: kvHeads)
         specs += normSpecs("\(prefix).ln1_post", outputNorm)
         guard let mlp else { return specs }
         specs += normSpecs("\(prefix).\(encoder == nil ? "ln2" : "ln3")", norm) + normSpecs("\(prefix).ln2_post", outputNorm)
+        if let experts = experts(in: layer) { return specs + expertSpecs(prefix, experts) }
         specs.append(spec("mlp.W_in", [dModel, mlp.width], .matrix))
         if let gate = mlp.gate {
             specs.append(spec("mlp.W_gate", [dModel, mlp.width], .matrix))
@@ -112,7 +117,7 @@ extension ModelConfig {
         }
         specs += [bias("mlp.b_in", [mlp.width], mlp.hasBiases), spec("mlp.W_out", [mlp.width, dModel], .matrix),
                   bias("mlp.b_out", [dModel], mlp.hasBiases)]
-        return specs
+        return specs + normSpecs("\(prefix).mlp.ln", mlp.norm, shape: [mlp.width])
     }
 
     private func normSpecs(_ prefix: String, _ norm: Norm?, shape: [Int]? = nil) -> [ParameterSpec] {
@@ -156,7 +161,7 @@ extension ModelConfig {
             throw LensError(.config, "impossible attention scale", at: "attn_scale", expected: "a finite number, not 0",
                             found: "\(attention.scale)")
         }
-        for norm in [norm, finalNorm, embedNorm, outputNorm, attention.qkNorm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
+        for norm in [norm, finalNorm, embedNorm, outputNorm, attention.qkNorm, mlp?.norm].compactMap(\.self) where !(norm.eps >= 0 && norm.eps.isFinite) {
             throw LensError(.config, "impossible epsilon", at: "eps", expected: "a finite number, at least 0", found: "\(norm.eps)")
         }
         for rotary in rotaries {
@@ -167,6 +172,7 @@ extension ModelConfig {
             }
         }
         try validateRotaryScaling()
+        try mlp?.validate()
         try validateCaps()
         try validateStacks()
         if let window = attention.window {

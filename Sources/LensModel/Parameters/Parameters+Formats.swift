@@ -113,7 +113,7 @@ extension Parameters {
             try PackedMatrix(rows: rows, columns: columns, format: format) { writer in
                 guard let base = bytes.baseAddress else { return }
                 switch spec.kind {
-                case .plain: // a table: its transpose
+                case .plain, .linear: // a table, or a layer as torch keeps it: its transpose
                     try writer.pack(rows: 0..<rows, columns: 0..<columns, from: base, .float64, rowStride: 1, columnStride: rows)
                 case .matrix, .headsIn:
                     try writer.pack(rows: 0..<rows, columns: 0..<columns, from: base, .float64, rowStride: columns, columnStride: 1)

@@ -154,6 +154,7 @@ public struct Parameters: Sendable {
         case .table(let matrix)?: return try matrix.unpacked().permuted(1, 0).contiguous()
         case .matrix(let matrix)?:
             let plain = try matrix.unpacked()
+            if spec.kind == .linear { return try plain.permuted(1, 0).contiguous() }
             guard spec.kind == .headsOut else { return try plain.reshaped(spec.shape) }
             return try plain.reshaped([spec.shape[1], spec.shape[0], spec.shape[2]]).permuted(1, 0, 2).contiguous()
         }
@@ -174,6 +175,7 @@ public struct Parameters: Sendable {
         }
         let format = spec.format(format)
         guard let (rows, columns) = spec.matrixShape else { return try Parameter.tensor(tensor.contiguous()).keeping(format) }
+        if spec.kind == .linear { return .matrix(try PackedMatrix(tensor.permuted(1, 0), format: format)) }
         let plain = spec.kind == .headsOut ? try tensor.permuted(1, 0, 2) : tensor
         return .matrix(try PackedMatrix(plain.reshaped([rows, columns]), format: format))
     }

@@ -10,12 +10,20 @@ struct BlockWeights: Sendable {
     let wQ: PackedMatrix, wK: PackedMatrix, wV: PackedMatrix, wO: PackedMatrix
     let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
     let qNorm: NormWeights, kNorm: NormWeights
-    let mlp: MLPWeights?
+    let mlp: FeedForwardWeights?
+    /// One score for each head.
+    let sinks: [Float]?
     /// What heads add to scores by distance; a stack's blocks share it.
     let relative: RelativeBias?
     /// In a decoder that reads an encoder; `ln3` is then the MLP's norm.
     let cross: CrossWeights?
     let ln3: NormWeights
+}
+
+/// What follows attention in a block.
+enum FeedForwardWeights: Sendable {
+    case dense(MLPWeights)
+    case experts(ExpertsWeights)
 }
 
 /// Weights of one block's cross-attention.
@@ -52,6 +60,7 @@ struct NormWeights: Sendable {
 struct MLPWeights: Sendable {
     let wIn: PackedMatrix, wOut: PackedMatrix, wGate: PackedMatrix?
     let bIn: Tensor?, bOut: Tensor?, bGate: Tensor?
+    let norm: NormWeights
     /// The layer's own activation function, where it has learned one.
     var xielu: XIELU?
 }
@@ -87,7 +96,7 @@ struct Weights: Sendable {
             guard let weight = parameters.tensor(name) else { throw LensError(.weights, "missing parameter", at: name) }
             relative = try positions.bias(weight, bidirectional: config.attention.direction == .bidirectional)
         }
-        blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "\(stack.rawValue).\($0)", relative) }
+        blocks = try (0..<config.nLayers).map { try Self.block(parameters, config, "\(stack.rawValue).\($0)", $0, relative) }
         lnFinal = NormWeights(parameters, stack == .blocks ? "ln_final" : "\(stack.rawValue)_final_ln")
         let parts = config.encoderParts
         mlmHead = try parts?.mlmHead.map { _ in try LayerWeights(parameters, "mlm_head") }
@@ -110,18 +119,19 @@ struct Weights: Sendable {
         try logits(ofScaled: config.unembedScale == 1 ? input : input.scaled(by: Float(config.unembedScale)))
     }
 
-    private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String,
+    private static func block(_ parameters: Parameters, _ config: ModelConfig, _ prefix: String, _ layer: Int,
                               _ relative: RelativeBias?) throws -> BlockWeights {
         /// Biases of heads are kept `[head, d_head]` and added as one row.
         func bias(_ name: String) throws -> Tensor? {
             try parameters.tensor("\(prefix).\(name)").map { try $0.reshaped([$0.count]) }
         }
         let raw = config.nKeyValueHeads == nil ? "" : "_"
-        let mlp = try config.mlp.map { mlp in
-            MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
+        let mlp = try config.mlp.map { mlp -> FeedForwardWeights in
+            if let experts = config.experts(in: layer) { return .experts(try ExpertsWeights(parameters, "\(prefix).mlp", experts)) }
+            return .dense(MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
-                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"),
-                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil)
+                       bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"), norm: NormWeights(parameters, "\(prefix).mlp.ln"),
+                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil))
         }
         let cross = try config.encoder.map { _ in
             CrossWeights(wQ: try parameters.matrix("\(prefix).cross_attn.W_Q"), wK: try parameters.matrix("\(prefix).cross_attn.W_K"),
@@ -136,6 +146,7 @@ struct Weights: Sendable {
                             bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),
                             bO: try bias("attn.b_O"), qNorm: NormWeights(parameters, "\(prefix).attn.q_norm"),
                             kNorm: NormWeights(parameters, "\(prefix).attn.k_norm"), mlp: mlp,
+                            sinks: parameters.tensor("\(prefix).attn.sinks")?.array,
                             relative: relative, cross: cross, ln3: NormWeights(parameters, "\(prefix).ln3"))
     }
 }

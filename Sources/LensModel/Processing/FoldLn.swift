@@ -42,6 +42,9 @@ struct FoldLn: ProcessingStep {
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
         for (prefix, readers) in weights.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
+        // The norm of the neurons, which W_out reads.
+        guard let inner = weights.config.mlp?.norm, inner.hasWeights else { return }
+        try fold("\(block).mlp.ln", inner, into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
@@ -53,6 +56,7 @@ struct FoldLn: ProcessingStep {
     func conclude(_ config: inout ModelConfig) {
         config.norm?.hasWeights = false
         config.finalNorm?.hasWeights = false
+        config.mlp?.norm?.hasWeights = false
     }
 
     /// `(act(g)·h + b_in)·W_out + b_out` is `act(g)·h·W_out + (b_out + b_in·W_out)`.

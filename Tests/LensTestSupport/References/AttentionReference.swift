@@ -7,6 +7,8 @@ public struct ReferenceAttention: Sendable {
     public var scale: Float = 1
     public var softcap: Float = 0
     public var alibi: [Float]?
+    /// A score for each head that has no value.
+    public var sinks: [Float]?
     /// Biases are those of keys, counted from the row's first real token, rounded to bfloat16, and scaled.
     public var roundsALiBi = false
     /// What each head adds at distances -reach ... reach; further ones as the furthest.
@@ -41,7 +43,7 @@ public struct ReferenceAttention: Sendable {
                     let scores = (0..<keys).map { j in
                         isVisible(batch: b, query: i, key: j) ? score(q, k, b, h, i, j) : Expected(-.infinity, within: 0)
                     }
-                    let pattern = Self.softmax(scores)
+                    let pattern = Self.softmax(scores, sink: sinks.map { Double($0[h]) })
                     result.scores += scores
                     result.pattern += pattern
                     for d in 0..<headWidth {
@@ -89,12 +91,13 @@ public struct ReferenceAttention: Sendable {
         return Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
     }
 
-    private static func softmax(_ scores: [Expected]) -> [Expected] {
+    private static func softmax(_ scores: [Expected], sink: Double?) -> [Expected] {
         let hasNaN = scores.contains { $0.value.isNaN }
-        let largest = scores.map(\.value).filter { !$0.isNaN }.max() ?? -.infinity
+        var largest = scores.map(\.value).filter { !$0.isNaN }.max() ?? -.infinity
         if largest == -.infinity && !hasNaN { return scores.map { _ in Expected(0, within: 0) } }
+        largest = max(largest, sink ?? largest)
         let e = scores.map { exp($0.value - largest) }
-        let sum = e.reduce(0, +)
+        let sum = e.reduce(0, +) + (sink.map { exp($0 - largest) } ?? 0)
         let scoreError = scores.map(\.tolerance).max() ?? 0
         let steps = Double(scores.count) / 16 + 16
         return zip(e, scores).map { (e: Double, s: Expected) -> Expected in

@@ -2,7 +2,7 @@
 
 /// The activations of transformer layers, in Double.
 public enum ReferenceActivation: Int, CaseIterable, Sendable {
-    case none, relu, gelu, geluNew, geluFast, silu, tanh, exp
+    case none, relu, gelu, geluNew, geluFast, silu, tanh, exp, sigmoid
 }
 
 extension ReferenceActivation {
@@ -16,6 +16,7 @@ extension ReferenceActivation {
         case .silu: x / (1 + expOf(-x))
         case .tanh: tanhOf(x)
         case .exp: expOf(x)
+        case .sigmoid: 1 / (1 + expOf(-x))
         }
     }
 
@@ -29,6 +30,8 @@ extension ReferenceActivation {
         case .gelu, .geluNew, .geluFast, .silu: 2 * ulp(max(abs(x), abs(self(x))))
         case .tanh: 2 * ulp(self(x))
         case .exp: 1.5 * ulp(self(x))
+        // Below -88.7 e^-x is infinite and the result 0, where the exact one is denormal.
+        case .sigmoid: 3 * ulp(self(x)) + 0x1p-126
         }
     }
 }

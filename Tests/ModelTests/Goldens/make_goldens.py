@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar as disable_progress_bars
 
-from goldenmaker import behaviours, dense, hf_models, native, stories
+from goldenmaker import behaviours, dense, hf_models, moe, native, stories, toys
 from goldenmaker.recorder import Golden
 from goldenmaker.tl_models import to_tl
 
@@ -47,6 +47,8 @@ def make_hugging_face(spec, root):
     for group in spec.extras:
         groups[group]()
     golden.write()
+    if spec.name in moe.AFTERWARDS:
+        moe.AFTERWARDS[spec.name](folder)
     return describe(spec.name, base[1], base[2], golden.document["runs"][0]["hf_relative_error"])
 
 
@@ -79,9 +81,13 @@ def main():
             print(make_hugging_face(spec, ROOT), flush=True)
     for line in dense.make_all(ROOT, versions(), chosen, describe):
         print(line, flush=True)
-    for seed, (name, fields) in enumerate(native.NATIVE.items()):
+    for seed, (name, fields) in enumerate({**native.NATIVE, **toys.NATIVE}.items()):
         if not chosen or name in chosen:
             logits = native.make(name, fields, ROOT, versions(), 50 + seed)
+            print(f"{name:24} logits sd {logits.std():.2f} max {logits.abs().max():.1f}", flush=True)
+    for seed, name in enumerate(toys.OLD):
+        if not chosen or name in chosen:
+            logits = toys.make_old(name, ROOT, versions(), 400 + seed, native.randomise)
             print(f"{name:24} logits sd {logits.std():.2f} max {logits.abs().max():.1f}", flush=True)
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import transformers
 
-from . import own_weights
+from . import moe, own_weights
 
 
 def rope_fields(hf, width):
@@ -171,4 +171,10 @@ FAMILIES = {
     "starcoder2": family("Starcoder2", starcoder2, own_weights.starcoder2),
     "stablelm": family("StableLm", stablelm, own_weights.stablelm),
     "falcon": family("Falcon", falcon, own_weights.falcon),
+    "mixtral": family("Mixtral", lambda hf: windowed(hf, always_grouped=True, **moe.expert_fields(hf)), "mixtral"),
+    "qwen2_moe": family("Qwen2Moe", lambda hf: qwen(hf, **moe.expert_fields(hf)), moe.qwen_moe),
+    "olmoe": family("Olmoe", lambda hf: llama_shaped(hf, always_grouped=True, clip_qkv=hf.clip_qkv, **moe.expert_fields(hf)), moe.qwen_moe),
+    "granitemoe": family("GraniteMoe", lambda hf: llama_shaped(hf, attn_scale=1 / hf.attention_multiplier, **moe.expert_fields(hf)), moe.granite_moe),
+    "gpt_oss": family("GptOss", lambda hf: moe.gpt_oss_fields(hf, llama_shaped, local_fields), moe.convert_gpt_oss_weights),
+    "qwen3_moe": family("Qwen3Moe", lambda hf: windowed(hf, use_qk_norm=True, **moe.expert_fields(hf)), moe.qwen_moe),
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from . import moe
 from .families import FAMILIES
 
 VOCAB = 97
@@ -158,6 +159,7 @@ SPECS = [
           new_decoder_architecture=True, max_position_embeddings=24),
     plain("falcon", "falcon-sequential", 123, hidden_size=18, num_hidden_layers=1, num_attention_heads=3, parallel_attn=False,
           multi_query=False, max_position_embeddings=24, tie_word_embeddings=False),
+    *moe.specs(llama_shaped),
 ]
 
 
@@ -170,7 +172,7 @@ def randomise(model, seed):
         if "ln_" in name or "norm" in name:
             centre = 0 if "gemma" in model.config.model_type else 1  # kept less one
             value = 0.2 * draw if name.endswith("bias") else centre + 0.3 * draw
-        elif name.endswith("bias"):
+        elif name.endswith(("bias", "sinks")):
             value = 0.3 * draw
         elif any(part in name for part in ("wte", "embed_tokens", "embed_in", "word_embeddings")):
             value = 0.5 * draw
@@ -198,6 +200,7 @@ def build(spec):
         config, kind = FAMILIES[spec.family][:2]
         model = kind(config(**spec.config, attn_implementation="eager"))
     randomise(model, spec.seed)
+    moe.prepare(spec, model)
     return model.float().eval()
 
 
@@ -207,6 +210,8 @@ def save(spec, root: Path):
     shutil.rmtree(folder, ignore_errors=True)
     size = {"max_shard_size": spec.shard_size} if spec.shard_size else {}
     build(spec).save_pretrained(folder, safe_serialization=True, **size)
+    if spec.name in moe.REWRITES:
+        moe.REWRITES[spec.name](folder)
     if spec.old_spelling:
         path = folder / "config.json"
         config = json.loads(path.read_text())
@@ -219,4 +224,4 @@ def save(spec, root: Path):
 def load(spec, folder: Path):
     """The model that `from_pretrained` reads back: the one every golden is made from."""
     kind = {"gpt2": GPT2LMHeadModel, "llama": LlamaForCausalLM}.get(spec.family) or FAMILIES[spec.family][1]
-    return kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    return kind.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32, **moe.load_arguments(spec.family)).eval()

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from . import moe
 from .edits import as_hook
 
 GATED = ("hook_result", "hook_q_input", "hook_k_input", "hook_v_input", "hook_attn_in", "hook_mlp_in", "hook_tokens")
@@ -28,7 +29,11 @@ class Recorder:
     def __call__(self, tensor, hook):
         # TransformerLens flattens batch, position and head here; the project keeps them apart.
         if "_norm.hook_" in hook.name:
-            tensor = tensor.reshape(*self.heads(hook.name).shape[:3], tensor.shape[-1])
+            heads = self.heads(hook.name).shape
+            of_all_heads = tensor.numel() // tensor.shape[-1] == heads[0] * heads[1] and heads[2] > 1
+            tensor = tensor.reshape(*heads[:2 if of_all_heads else 3], tensor.shape[-1])
+        if "expert" in hook.name:
+            tensor = moe.normalised(self, hook.name, tensor)
         if self.strict and hook.name in self.values and not torch.equal(self.values[hook.name], tensor):
             raise ValueError(f"{hook.name} fired with different values")
         self.fired.append(hook.name)

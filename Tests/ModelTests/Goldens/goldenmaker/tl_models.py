@@ -16,6 +16,7 @@ from transformer_lens.pretrained.weight_conversions.gpt2 import convert_gpt2_wei
 from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
+from . import moe
 from .families import FAMILIES
 
 
@@ -75,6 +76,8 @@ def family_to_tl(hf_model, **flags):
     config, convert = FAMILIES[hf_model.config.model_type][2:]
     cfg = HookedTransformerConfig(**config(hf_model.config), **flags, init_weights=False, device="cpu")
     model = HookedTransformer(cfg)
+    if cfg.num_experts:
+        moe.give_parts(model, hf_model)
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     with torch.no_grad():
         state = {name: value.detach().clone() for name, value in convert(hf_model, cfg).items()}

@@ -1,0 +1,80 @@
+// What a mixture of experts needs besides products: the best experts of each token, the gate of GPT-OSS, sigmoids, and adding
+// what an expert wrote to the rows it was computed for.
+
+import CLensKernels
+import LensFiles
+
+extension Tensor {
+    /// The `count` largest elements of each row, largest first: their indices and values, row by row (`torch.topk`).
+    ///
+    /// Of equal elements the first comes first; `torch.topk` promises no order among them. NaN counts as largest.
+    /// - Throws: `LensError(.shape)` if rows have fewer elements.
+    public func topK(_ count: Int) throws -> (indices: [Int], values: [Float]) {
+        guard let width = shape.last, count >= 0, count <= width else {
+            throw LensError(.shape, "largest elements of a row", expected: "[…, n] with n ≥ \(count)", found: "\(shape)")
+        }
+        let rows = shape.dropLast().reduce(1, *)
+        var indices = Array(repeating: 0, count: rows * count), values = Array(repeating: Float(0), count: rows * count)
+        try withUnsafeElements { elements in
+            for row in 0..<rows {
+                // Insertion into a short sorted list: `held` elements so far, the smallest last.
+                let start = row * count
+                var held = 0
+                for column in 0..<width {
+                    let value = elements[row * width + column]
+                    guard held < count || (count > 0 && Self.isBefore(value, values[start + held - 1])) else { continue }
+                    var place = held < count ? held : held - 1
+                    while place > 0, Self.isBefore(value, values[start + place - 1]) {
+                        values[start + place] = values[start + place - 1]
+                        indices[start + place] = indices[start + place - 1]
+                        place -= 1
+                    }
+                    values[start + place] = value
+                    indices[start + place] = column
+                    if held < count { held += 1 }
+                }
+            }
+        }
+        return (indices, values)
+    }
+
+    private static func isBefore(_ a: Float, _ b: Float) -> Bool { a > b || (a.isNaN && !b.isNaN) }
+
+    /// `(u + 1) · g·σ(alpha·g)` with `g` the gate held below `limit` and `u` this tensor held within ±`limit` (GPT-OSS).
+    /// - Throws: `LensError(.shape)` if the shapes differ.
+    public func clampedGate(by gate: Tensor, alpha: Float, limit: Float) throws -> Tensor {
+        guard gate.shape == shape else { throw LensError(.shape, "gate", expected: "\(shape)", found: "\(gate.shape)") }
+        let isa = try Kernels.isa(), x = try contiguous(), gate = try gate.contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime((x, gate)) {
+            lens_clamped_gate(isa, alpha, limit, Int64(count), gate.elements, x.elements, out.storage.pointer)
+        }
+        return out
+    }
+
+    /// 1 / (1 + e^-x) of every element.
+    public func sigmoid() throws -> Tensor {
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        withExtendedLifetime(x) { lens_activation(isa, LENS_ACT_SIGMOID, Int64(count), x.elements, out.storage.pointer) }
+        return out
+    }
+
+    /// Adds `weights[i]` times row i of `x: [ids.count, width]` to row `ids[i]` of this tensor `[rows, width]`, i by i.
+    /// - Throws: `LensError(.shape)` for an id outside the rows, or shapes that do not fit.
+    public mutating func addRows(_ ids: [Int], of x: Tensor, times weights: [Float]) throws {
+        guard rank == 2, x.shape == [ids.count, shape[1]], weights.count == ids.count else {
+            throw LensError(.shape, "adding rows", expected: "[\(ids.count), width] and as many weights to [rows, width]",
+                            found: "\(x.shape) and \(weights.count) to \(shape)")
+        }
+        let isa = try Kernels.isa(), ids = try checkedIDs(ids, below: shape[0]), x = try x.contiguous(), width = shape[1]
+        try withUnsafeMutableElements { destination in
+            guard let base = destination.baseAddress else { return }
+            withExtendedLifetime(x) { lens_add_rows(isa, Int64(ids.count), Int64(width), ids, weights, x.elements, base) }
+        }
+    }
+}
+
+/// Unpacks `blocks` blocks of 32 elements of MXFP4 to float32. The caller answers for the buffers: 16 bytes of elements and one
+/// of scale for each.
+public func unpackMXFP4(blocks: Int, elements: UnsafePointer<UInt8>, scales: UnsafePointer<UInt8>, to destination: UnsafeMutablePointer<Float>) {
+    lens_unpack_mxfp4(Int64(blocks), elements, scales, destination)
+}
