@@ -133,10 +133,10 @@ public struct ActivationFilter: ExpressibleByStringLiteral, ExpressibleByArrayLi
                 if own.isEmpty || canonicalName(of: point, known) == pattern { return [point] }
             }
             // A shorthand names no stack: it is every stack's that has such a site.
-            let everyLayer = points.filter { point in
+            let everyLayer = own.isEmpty ? points.filter { point in
                 let name = point.site.name(layer: point.layer)
                 return point.layer != nil && (name == full || actName(pattern, layer: point.layer) == name)
-            }
+            } : []
             if !everyLayer.isEmpty { return everyLayer }
         }
         throw unknownName(pattern, points)

@@ -27,7 +27,7 @@ extension Transformer {
         let plan = try HookPlan(hooks: options.hooks, caching: options.cache, points: config.hookPoints, nLayers: config.nLayers)
         var options = options, held = KeyValueCache(for: config, batch: input.tokens.shape.first ?? 0)
         options.encoderInput = input
-        let cache = try encode(plan, options, batch: held.batch, into: &held) ?? ActivationCache(nLayers: config.nLayers)
+        let cache = try encode(plan, options, batch: held.batch, into: &held) ?? ActivationCache(nLayers: config.nLayers, hasGatedMLP: config.mlp?.gate != nil)
         return Output(residual: held.encoded?.output, cache: options.removeBatchDim ? try cache.removingBatchDim() : cache)
     }
 

@@ -69,6 +69,11 @@ public struct ModelQuantizer {
             throw LensError(.usage, "a model under TransformerLens' names is not written in other formats", at: path,
                             advice: "load it in another format instead (--dtype)")
         }
+        // Tensors of many experts may lie in ways that blocks do not follow; encoders' names are too long for GGUF.
+        guard folder.config.kind == .decoder, folder.config.mlp?.experts == nil else {
+            throw LensError(.usage, "this kind of model is not written in other formats", at: path, expected: "a decoder without experts",
+                            advice: "load it in another format instead (--dtype)")
+        }
         let tensors = try folder.openWeights()
         let layout = try TensorLayout(architecture, folder.config, tensors)
         let contents = try tensors.names.filter { !layout.isIgnored($0) }.map { name in

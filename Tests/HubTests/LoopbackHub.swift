@@ -61,7 +61,11 @@ final class LoopbackServer: @unchecked Sendable {
         let thread = Thread { [weak self] in
             while true {
                 let connection = accept(listening, nil, nil)
-                guard connection >= 0 else { return }
+                guard connection >= 0 else {
+                    // Closed here and only here: a number closed by another thread could be a new server's by now.
+                    close(listening)
+                    return
+                }
                 let serving = Thread { [weak self] in
                     self?.serve(connection)
                     close(connection)
@@ -72,10 +76,8 @@ final class LoopbackServer: @unchecked Sendable {
         thread.start()
     }
 
-    func stop() {
-        shutdown(socketDescriptor, Int32(SHUT_RDWR))
-        close(socketDescriptor)
-    }
+    /// Wakes the thread that accepts, which then closes the socket.
+    func stop() { shutdown(socketDescriptor, Int32(SHUT_RDWR)) }
 
     private func serve(_ connection: Int32) {
         var bytes: [UInt8] = []

@@ -37,7 +37,8 @@ import TransformerLens
         try expectSameModel(processed, expected, tokens, name)
         #expect(processed.processing.done.count + processed.processing.skipped.count == 4)
         #expect(try model.parameters["unembed.W_U"].array == before && model.processing == ProcessingRecord())
-        #expect(processed.processing.done.contains(.foldLn) == (processed.config.norm?.hasWeights != true && processed.config.finalNorm?.hasWeights != true))
+        // Folded norms have no weights left; where there were none to begin with, the step may still be skipped.
+        if processed.processing.done.contains(.foldLn) { #expect(processed.config.norm?.hasWeights != true && processed.config.finalNorm?.hasWeights != true) }
         // Nothing is left to do.
         let again = try processed.processWeights()
         #expect(again.processing == processed.processing && again.config == processed.config)
@@ -120,6 +121,6 @@ import TransformerLens
         let model = try await HookedTransformer.fromPretrained(folder), raw = try await HookedTransformer.fromPretrained(folder, processing: .none)
         #expect(model.processing.done == [.foldLn, .centerWritingWeights, .centerUnembed, .foldValueBiases])
         expectSameBits(try model.logits(tokens), try raw.processWeights().logits(tokens), "at load and later")
-        expectSameBits(try raw.logits(tokens), try #require(Models.named("gpt2-tiny").run(.tokens(tokens)).logits), "none")
+        expectSameBits(try raw.logits(tokens), try #require(Models.named("gpt2-tiny").run(.tokens(tokens)).logits as Tensor?), "none")
     }
 }

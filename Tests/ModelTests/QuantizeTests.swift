@@ -63,7 +63,11 @@ import TransformerLens
     @Test(arguments: CheckpointTests.folders)
     func everyFamily(folder: String) throws {
         let path = "\(TestFolders.goldens)/\(folder)"
+        let model = try ModelFolder(path: path)
         try withTemporaryFolder { target in
+            guard model.config.kind == .decoder, model.config.mlp?.experts == nil else {
+                return expectError(.usage, "not written") { try ModelQuantizer(.q8_0).quantize(folder: path, to: target) }
+            }
             _ = try ModelQuantizer(.q8_0).quantize(folder: path, to: target)
             let found = try ModelFolder(path: target).load(), expected = try ModelFolder(path: path, options: LoadOptions(dtype: .q8_0)).load()
             for name in found.parameters.names where !name.hasSuffix("W_pos") && !name.hasSuffix("W_E") {

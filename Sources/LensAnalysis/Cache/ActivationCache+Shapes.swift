@@ -14,7 +14,7 @@ extension ActivationCache {
     /// - Throws: `LensError(.usage)` without a batch axis, `(.shape)` for rows out of range.
     public func applySliceToBatchDim(_ slice: AxisSlice) throws -> ActivationCache {
         guard hasBatchDim || slice == .all else { throw LensError(.usage, "cannot slice the batch of a cache without a batch dimension") }
-        var result = ActivationCache(nLayers: nLayers, hasBatchDim: hasBatchDim && !slice.dropsAxis)
+        var result = ActivationCache(nLayers: nLayers, hasBatchDim: hasBatchDim && !slice.dropsAxis, hasGatedMLP: hasGatedMLP)
         for (name, activation) in entries { result.store(name, try slice.apply(activation, axis: 0)) }
         return result
     }

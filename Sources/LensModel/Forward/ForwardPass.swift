@@ -168,7 +168,7 @@ final class ForwardPass {
         }
         if weights.wE == nil, config.tiedEmbeddingScale != 1 { flat = try flat * Tensor(Float(config.tiedEmbeddingScale)) }
         if let projection = weights.embedProjection { flat = try projection.product(flat).out }
-        return try flat.reshaped([batch, pos, config.dModel])
+        return try flat.reshaped(tokens.shape + [config.dModel])
     }
 
     /// `[batch, pos, d_model]`; nil where positions are not embedded.

@@ -8,7 +8,7 @@ import LensModel
 
 extension Architecture {
     static let gptOSS = Architecture(
-        family: "gpt-oss",
+        family: "gpt_oss",
         huggingFaceNames: ["GptOssForCausalLM", "GptOssModel"],
         modelType: "gpt_oss",
         config: { reader in

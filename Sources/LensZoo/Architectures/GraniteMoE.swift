@@ -7,7 +7,7 @@ import LensModel
 
 extension Architecture {
     static let graniteMoE = Architecture(
-        family: "granite-moe",
+        family: "granite_moe",
         huggingFaceNames: ["GraniteMoeForCausalLM", "GraniteMoeModel"],
         modelType: "granitemoe",
         config: { reader in

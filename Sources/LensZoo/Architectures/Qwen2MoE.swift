@@ -8,7 +8,7 @@ import LensModel
 
 extension Architecture {
     static let qwen2MoE = Architecture(
-        family: "qwen2-moe",
+        family: "qwen2_moe",
         huggingFaceNames: ["Qwen2MoeForCausalLM", "Qwen2MoeModel"],
         modelType: "qwen2_moe",
         config: { reader in

@@ -7,7 +7,7 @@ import LensModel
 
 extension Architecture {
     static let qwen3MoE = Architecture(
-        family: "qwen3-moe",
+        family: "qwen3_moe",
         huggingFaceNames: ["Qwen3MoeForCausalLM", "Qwen3MoeModel"],
         modelType: "qwen3_moe",
         config: { reader in
