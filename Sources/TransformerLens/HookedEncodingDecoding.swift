@@ -146,3 +146,23 @@ extension HookedEncodingDecoding {
                               stopStrings: stopStrings, onText: onText)
     }
 }
+
+extension HookedEncoderDecoder {
+    /// What the model writes on reading a text, told as it comes. The first element is the text its own begins with (none at
+    /// the start token), then what each step adds, then what was held back of an unfinished character.
+    ///
+    /// The work runs on a thread of its own; cancelling the reading task stops it before its next block.
+    /// - Parameters:
+    ///   - decoderInput: how its text begins; nil: at the start token.
+    ///   - options: given up by the caller: its hooks run on the stream's thread.
+    public func generateStream(_ input: String, decoderInput: String? = nil, _ options: sending GenerationOptions = GenerationOptions(),
+                               stopAtEOS: Bool = true, stopStrings: [String] = []) -> AsyncThrowingStream<String, any Error> {
+        let model = self
+        return detachedStream(options) { options, yield in
+            let begins = try model.decoderRows(decoderInput, batch: 1)
+            try model.tell(begins[0], yield) { onText in
+                try model.generation(input, decoderInput: begins, options, stopAtEOS: stopAtEOS, stopStrings: stopStrings, onText: onText)
+            }
+        }
+    }
+}

@@ -111,6 +111,20 @@ extension HookedModel {
         return TextGeneration(generation: generation, texts: watchers.map(\.wholeText), continuations: watchers.map(\.continuation))
     }
 
+    /// Tells the text of one row as it comes: what it begins with, what each step adds, what was held back at the end.
+    func tell(_ tokens: [Int], _ yield: (String) -> Void, _ generate: @escaping (([String]) throws -> Bool) throws -> TextGeneration) throws {
+        let before = try decoded(tokens, skipSpecialTokens: true)
+        yield(before)
+        var told = before
+        let result = try generate { added in
+            told += added[0]
+            if !added[0].isEmpty { yield(added[0]) }
+            return true
+        }
+        let rest = String(String.UnicodeScalarView(result.texts[0].unicodeScalars.dropFirst(told.unicodeScalars.count)))
+        if !rest.isEmpty { yield(rest) }
+    }
+
     /// With this model's hooks and, where asked, its tokens that end rows.
     func options(_ options: GenerationOptions, _ stopAtEOS: Bool) -> GenerationOptions {
         var options = options
@@ -131,16 +145,9 @@ extension HookedTransformer {
         let model = self
         return detachedStream(options) { options, yield in
             let tokens = try model.tokens(of: prompt, prependBOS: prependBOS)
-            let before = try model.decoded(tokens, skipSpecialTokens: true)
-            yield(before)
-            var told = before
-            let result = try model.generation([tokens], options, stopAtEOS: stopAtEOS, stopStrings: stopStrings) { added in
-                told += added[0]
-                if !added[0].isEmpty { yield(added[0]) }
-                return true
+            try model.tell(tokens, yield) { onText in
+                try model.generation([tokens], options, stopAtEOS: stopAtEOS, stopStrings: stopStrings, onText: onText)
             }
-            let rest = String(String.UnicodeScalarView(result.texts[0].unicodeScalars.dropFirst(told.unicodeScalars.count)))
-            if !rest.isEmpty { yield(rest) }
         }
     }
 }

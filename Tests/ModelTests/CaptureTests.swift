@@ -5,7 +5,7 @@ import Testing
 import TransformerLens
 
 @Suite struct CaptureTests {
-    static let names = ["gpt2-tiny", "llama-grouped", "gemma2", "gemma3", "native-parallel", "bloom", "native-no-norm"]
+    static let names = ["gpt2-tiny", "llama-grouped", "gemma2", "gpt-neox", "gemma3", "native-parallel", "bloom", "native-no-norm"]
     private let prompts = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
 
     private func steer(_ model: Transformer) -> [Hook] {

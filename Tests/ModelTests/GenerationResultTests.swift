@@ -8,7 +8,7 @@ import TransformerLens
 @Suite struct GenerationResultTests {
     private let prompts = [[3, 1, 4, 1, 5], [9, 2]]
 
-    @Test(arguments: ["gpt2-tiny", "gemma2"])
+    @Test(arguments: ["gpt2-tiny", "gemma2", "gpt-neox"])
     func logitsAndLogProbabilities(_ name: String) throws {
         let model = try LawModels.named(name)
         let options = GenerationOptions(maxNewTokens: 6, sampling: Sampling(temperature: 1.5, seed: 3), outputs: [.logits, .logProbabilities])
@@ -145,7 +145,7 @@ import TransformerLens
     }
 
     /// Two tasks generate from one model with different hooks: each gets what it gets alone.
-    @Test(arguments: ["gpt2-tiny", "llama-grouped", "gemma2"])
+    @Test(arguments: ["gpt2-tiny", "llama-grouped", "gemma2", "gpt-neox"])
     func tasksGenerateAtOnce(_ name: String) async throws {
         let model = try LawModels.named(name), prompts = prompts
         @Sendable func generate(_ factor: Float) throws -> Generation {

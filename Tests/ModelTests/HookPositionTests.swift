@@ -5,7 +5,7 @@ import Testing
 import TransformerLens
 
 @Suite struct HookPositionTests {
-    static let names = ["gpt2-tiny", "llama-grouped", "gemma2", "native-parallel", "bloom", "gemma3", "native-gated-ln"]
+    static let names = ["gpt2-tiny", "llama-grouped", "gemma2", "gpt-neox", "native-parallel", "bloom", "gemma3", "native-gated-ln"]
     static let positions: [HookPosition] = [.all, .absolute(0), .absolute(3), .absolute(-2), .lastOfPrompt, .everyNewToken,
                                             .absolutePerRow([1, nil, 4]), .absolute(7), .absolutePerRow([-1, 0, 6])]
     private let prompts = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
