@@ -30,6 +30,11 @@ step "One forward pass: what comes next, the loss, and every activation in a fil
 step "Only the attention patterns, by a shorthand." run "$model" --prompt "Hello World" --cache pattern --top 1
 step "Greedy generation over a key-value cache. Random weights write noise." \
     generate "$model" --prompt "Once upon a time" --temperature 0 --max-new-tokens 12
+step "What each layer would say next." lens "$model" --prompt "Hello World"
+step "Which of a run's residual streams carry the answer: each put into a run on another prompt, place by place." \
+    patch "$model" --clean "Hello World" --corrupted "Hello the" --answer " World" --wrong " the"
+step "Generation with a head silenced." \
+    generate "$model" --prompt "Once upon a time" --temperature 0 --max-new-tokens 12 --edit "zero blocks.2.attn.hook_z heads=1"
 step "Tokens per second." bench "$model"
 
 stories=../shared/models/stories260K

@@ -32,7 +32,7 @@ public struct Architecture: Sendable {
 
     /// Every family. The only list.
     public static let all: [Architecture] = [
-        .apertus, .bert, .bloom, .cohere, .cohere2, .distilBERT, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2,
+        .apertus, .bert, .bloom, .cohere, .cohere2, .distilBERT, .ernie45, .falcon, .gemma, .gemma2, .gemma3, .gemma3Multimodal, .glm4, .gpt2,
         .gptBigCode, .gptJ, .gptNeo, .gptNeoX, .gptOSS, .granite, .graniteMoE, .llama, .ministral, .mistral, .mistral3, .mixtral, .mpt,
         .olmo, .olmo2, .olmo3, .olmoe, .openAIGPT, .opt, .phi, .phi3, .qwen, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .roberta, .santaCoder,
         .smolLM3, .stableLM, .starCoder2, .t5,

@@ -275,5 +275,6 @@ let registeredModels: [(family: String, hubID: String, aliases: String)] = [
     ("stablelm", "stabilityai/stablelm-2-1_6b", "stablelm-2-1.6b"),
     ("qwen3_moe", "Qwen/Qwen3-30B-A3B", "qwen3-30b-a3b"),
     ("qwen2_moe", "Qwen/Qwen1.5-MoE-A2.7B", "qwen1.5-moe-a2.7b"),
+    ("ernie4_5", "baidu/ERNIE-4.5-0.3B-PT", "ernie-4.5-0.3b"),
     ("openai_gpt", "openai-community/openai-gpt", "openai-gpt"),
 ]

@@ -104,6 +104,8 @@ SPECS = [
     llama_like("granite-bias", "Granite", 324, Shape(**GRANITE), layers=1, tie_word_embeddings=False, attention_bias=True, mlp_bias=True, **MULTIPLIERS),
     llama_like("smollm3", "SmolLM3", 325, hidden=24, layers=4, inner=10),
     llama_like("smollm3-window", "SmolLM3", 326, hidden=24, layers=2, no_rope_layers=[0, 1], use_sliding_window=True, sliding_window=3, tie_word_embeddings=False),
+    llama_like("ernie4_5", "Ernie4_5", 340, head_dim=6),
+    llama_like("ernie4_5-bias", "Ernie4_5", 341, layers=1, head_dim=10, kv=4, use_bias=True, tie_word_embeddings=False),
     Spec("mpt", "Mpt", Shape(**MPT), dict(vocab_size=VOCAB, d_model=30, n_heads=5, n_layers=2, max_seq_len=24, attn_config=dict(alibi_bias_max=4, clip_qkv=1.1)), 327,
          notes=["five heads: every second slope first; alibi_bias_max is given to transformers' own rule, which forgets to read it"]),
     Spec("mpt-scaled", "Mpt", Shape(**MPT), dict(vocab_size=VOCAB, d_model=24, n_heads=4, n_layers=1, max_seq_len=24, tie_word_embeddings=True,
