@@ -18,4 +18,4 @@ if [ -z "$archer" ]; then
 fi
 echo "== thread sanitizer"
 OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 report_thread_leaks=0" \
-    swift test --sanitize=thread --scratch-path .build-tsan --filter 'KernelTests|TensorTests|SharingTests|ThreadTests'
+    swift test --sanitize=thread --scratch-path .build-tsan --filter 'KernelTests|TensorTests|SharingTests|ThreadTests|tasksGenerateAtOnce'
