@@ -10,7 +10,6 @@ import Musl
 import Darwin
 #endif
 import LensFiles
-import Synchronization
 
 /// A fixed-size block of floats, cache-line aligned, freed (or recycled) with its last reference.
 ///
@@ -65,7 +64,7 @@ package final class BufferPool: Sendable {
             return block
         }
     }
-    private let shelves = Mutex(Shelves())
+    private let shelves = Locked(Shelves())
     /// Most bytes kept for reuse; beyond it blocks are returned to the system.
     private let keptBytes: Int
 
