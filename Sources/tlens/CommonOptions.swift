@@ -14,7 +14,7 @@ struct OutputOptions: ParsableArguments {
 
 /// Options of every command that loads a model.
 struct ModelOptions: ParsableArguments {
-    @Argument(help: "A folder, a .gguf file, a file of weights, a registered name, or a hub id in the local cache.")
+    @Argument(help: "A folder, a .gguf file, a file of weights, a registered name, or a hub id.")
     var model: String
 
     @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))

@@ -15,7 +15,7 @@ struct Quantize: ParsableCommand {
               tlens quantize gpt2-small gpt2-q8 --dtype q8_0
             """)
 
-    @Argument(help: "A folder, a registered name, a hub id in the local cache, or a GGUF file that is not quantised.")
+    @Argument(help: "A folder, a registered name, a hub id, or a GGUF file that is not quantised.")
     var model: String
 
     @Argument(help: "The folder, or for a GGUF file the file, to write.")
