@@ -83,19 +83,30 @@ extension Tensor {
     /// Adds with broadcasting.
     /// - Throws: `LensError(.shape)` if the shapes do not broadcast together.
     public static func + (a: Tensor, b: Tensor) throws -> Tensor {
-        guard a.shape == b.shape else { return try broadcasting(a, b, +) }
+        guard a.shape == b.shape else {
+            return try broadcasting(a, b, +, "+", left: { gradient, _ in gradient }, right: { gradient, _, _ in gradient })
+        }
         let isa = try Kernels.isa(), a = try a.contiguous(), b = try b.contiguous()
         let out = try Tensor(uninitialized: a.shape)
         withExtendedLifetime((a, b)) { lens_add(isa, Int64(a.count), a.elements, b.elements, out.storage.pointer) }
-        return out
+        return out.recorded("+", from: [a.graph, b.graph]) { [try $0.first(), try $0.first()] }
     }
 
     /// Subtracts with broadcasting.
-    public static func - (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, -) }
+    public static func - (a: Tensor, b: Tensor) throws -> Tensor {
+        try broadcasting(a, b, -, "-", left: { gradient, _ in gradient }, right: { gradient, _, _ in try gradient * Tensor(-1) })
+    }
+
     /// Multiplies with broadcasting.
-    public static func * (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, *) }
+    public static func * (a: Tensor, b: Tensor) throws -> Tensor {
+        try broadcasting(a, b, *, "*", left: { gradient, b in try gradient * b }, right: { gradient, a, _ in try gradient * a })
+    }
+
     /// Divides with broadcasting.
-    public static func / (a: Tensor, b: Tensor) throws -> Tensor { try broadcasting(a, b, /) }
+    public static func / (a: Tensor, b: Tensor) throws -> Tensor {
+        try broadcasting(a, b, (/), "/", left: { gradient, b in try gradient / b },
+                         right: { gradient, a, b in try gradient * a / b / b * Tensor(-1) })
+    }
 
     /// Adds `b`, broadcast to this shape, in place of self.
     public static func += (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a + b) }
@@ -108,6 +119,22 @@ extension Tensor {
             throw LensError(.shape, "update in place would change the shape", expected: "\(old.shape)", found: "\(new.shape)")
         }
         return new
+    }
+
+    /// - Parameters:
+    ///   - left: the gradient of the outcome and `b` to that of `a`, before it is summed to the shape of `a`.
+    ///   - right: the gradient of the outcome, `a` and `b` to that of `b`.
+    private static func broadcasting(_ a: Tensor, _ b: Tensor, _ operation: (Float, Float) -> Float, _ name: String,
+                                     left: @escaping @Sendable (Tensor, Tensor) throws -> Tensor,
+                                     right: @escaping @Sendable (Tensor, Tensor, Tensor) throws -> Tensor) throws -> Tensor {
+        let out = try broadcasting(a, b, operation)
+        guard a.isTracked || b.isTracked else { return out }
+        let (x, y) = (a.detached(), b.detached())
+        return out.recorded(name, from: [a.graph, b.graph]) { request in
+            let gradient = try request.first()
+            return [request.wants[0] ? try left(gradient, y).summed(to: x.shape) : nil,
+                    request.wants[1] ? try right(gradient, x, y).summed(to: y.shape) : nil]
+        }
     }
 
     private static func broadcasting(_ a: Tensor, _ b: Tensor, _ operation: (Float, Float) -> Float) throws -> Tensor {

@@ -37,7 +37,11 @@ extension Tensor {
     }
 
     /// The axes in a new order; a view.
-    public func permuted(_ order: [Int]) throws -> Tensor { Tensor(storage: storage, layout: try layout.permuted(order)) }
+    public func permuted(_ order: [Int]) throws -> Tensor {
+        Tensor(storage: storage, layout: try layout.permuted(order)).recorded("permuted", from: self) { gradient in
+            try gradient.permuted(order.indices.sorted { order[$0] < order[$1] })
+        }
+    }
 
     /// Axis `from` moved to place `to`, the others in their order; a view.
     public func movingAxis(_ from: Int, to: Int) throws -> Tensor {
