@@ -17,6 +17,10 @@
 #include "norm_rows.h"
 #include "rotary_rows.h"
 #include "softmax_rows.h"
+#include "transpose_rows.h"
+
+#include "attention_gradient_rows.h"
+#include "experts_gradient_rows.h"
 
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
@@ -26,6 +30,8 @@
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
+    .softcap_gradient_row = softcap_gradient_row, .clamped_gate_gradient = clamped_gate_gradient_row, .dot = dot_row, \
   }
 
 #endif

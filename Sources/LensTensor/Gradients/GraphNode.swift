@@ -80,3 +80,8 @@ package struct GraphValue: Sendable {
     }
     package var key: Key { Key(node: ObjectIdentifier(node), output: output) }
 }
+
+extension GraphValue: Hashable {
+    package static func == (a: GraphValue, b: GraphValue) -> Bool { a.key == b.key }
+    package func hash(into hasher: inout Hasher) { hasher.combine(key) }
+}
