@@ -71,14 +71,10 @@ public struct HookedTransformer: Sendable, HookedRunning {
     /// rewritten as by `fromPretrained`.
     public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
                 tokenizer: Tokenizer? = nil) throws {
-        // What is rewritten is read as it is, and rounded or quantised once, after that.
-        var stored = options
-        if processing != .none { stored.dtype = nil }
-        let folder = try ModelFolder(path: path, options: stored)
+        let folder = try ModelFolder(path: path, options: options)
         try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
         let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
-        let model = try Transformer.processed(folder.load(), processing, keeping: processing == .none ? nil : options.dtype)
-        self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
+        self.init(try folder.load(processing: processing), tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.
