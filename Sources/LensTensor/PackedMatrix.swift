@@ -14,6 +14,21 @@ public final class PackedMatrix: Sendable {
     /// How its weights are kept.
     public let format: WeightFormat
     private let storage: FloatStorage
+    /// Set where gradients with respect to the weights are asked for: of shape `[rows, columns]`.
+    package let graph: GraphValue?
+
+    /// The same weights, tracked: products with them are recorded, and `gradients(of:to:)` may be asked for `graph`.
+    package func tracked() -> PackedMatrix {
+        PackedMatrix(sharing: self, GraphValue(GraphNode("weights", inputs: [], outputShapes: [[rows, columns]]) { _ in [] }))
+    }
+
+    private init(sharing other: PackedMatrix, _ graph: GraphValue) {
+        rows = other.rows
+        columns = other.columns
+        format = other.format
+        storage = other.storage
+        self.graph = graph
+    }
 
     /// Bytes held.
     public var byteCount: Int { Int(lens_packed_bytes(format.kernel, Int64(rows), Int64(columns))) }
@@ -103,6 +118,7 @@ public final class PackedMatrix: Sendable {
         self.rows = rows
         self.columns = columns
         self.format = format
+        graph = nil
         storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
         if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
