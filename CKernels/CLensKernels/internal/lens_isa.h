@@ -81,6 +81,12 @@ struct lens_isa {
   /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
   /// sink's score last, where there is one.
   void (*pattern_row)(int64_t count, const float *sink, float *scores);
+
+  void (*adam)(const lens_adam_step *step, int64_t count, const float *gradient, float *parameter, float *first, float *second);
+  void (*sgd)(const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter, float *velocity);
+  double (*square_sum)(int64_t count, const float *x);
+  double (*log_sum_exp_double)(int64_t n, const float *x);
+  void (*cross_entropy_double_gradient)(int64_t n, const float *x, double lse, int64_t target, double factor, float *out);
 };
 
 extern const lens_isa lens_isa_portable;

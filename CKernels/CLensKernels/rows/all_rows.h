@@ -18,6 +18,8 @@
 #include "rotary_rows.h"
 #include "softmax_rows.h"
 
+#include "training_rows.h"
+
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
     .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
@@ -26,6 +28,8 @@
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .adam = adam_row, .sgd = sgd_row, .square_sum = square_sum_row, .log_sum_exp_double = log_sum_exp_double_row,   \
+    .cross_entropy_double_gradient = cross_entropy_double_gradient_row,                                             \
   }
 
 #endif
