@@ -5,7 +5,7 @@
 import CLensKernels
 import LensFiles
 
-/// A weight matrix in the kernel's panels; immutable once made.
+/// A weight matrix in the kernel's panels; immutable once made (processing rewrites one that nobody else holds).
 public final class PackedMatrix: Sendable {
     /// Rows: the input width, k.
     public let rows: Int
@@ -98,6 +98,9 @@ public final class PackedMatrix: Sendable {
             guard let base = source.baseAddress, bytes > 0 else { return }
             withUnsafePointer(to: matrix) { lens_pack_blocks($0, Int64(columns.lowerBound), Int64(columns.count), base) }
         }
+
+        /// Calls `body` with the matrix as the kernels take it.
+        func withKernelMatrix<R>(_ body: (UnsafePointer<lens_matrix>) throws -> R) rethrows -> R { try withUnsafePointer(to: matrix, body) }
 
         private func check(_ rows: Range<Int>, _ columns: Range<Int>) throws {
             guard rows.lowerBound >= 0, rows.upperBound <= matrix.k, columns.lowerBound >= 0, columns.upperBound <= matrix.n else {

@@ -114,6 +114,24 @@ void lens_unpack(const lens_isa *isa, const lens_matrix *w, int64_t k_begin, int
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
 
+/// A matrix [k, n] of weights wherever it lies: packed, or plain float32 as tables are.
+typedef struct {
+  int64_t k, n;
+  const lens_matrix *packed; // NULL: element (i, j) is values[i * k_stride + j * n_stride]
+  float *values;
+  int64_t k_stride, n_stride;
+} lens_weights;
+
+/// sums[j] = Σ_i factors[i] · W[i, j], in double, in ascending i; factors: [k], NULL for ones. k == 0 gives zeros.
+void lens_column_sums(const lens_isa *isa, const lens_weights *w, const double *factors, double *sums);
+/// sums[i] = Σ_j W[i, j], in double, in LENS_LANES lanes. n == 0 gives zeros.
+void lens_row_sums(const lens_isa *isa, const lens_weights *w, double *sums);
+/// to[i, j] = scale[i] · from[i, j] - mean[j] - offset[i], in double and rounded once to what `to` keeps (F32, BF16, F16, Q8_0
+/// or Q4_0). mean[j] is the mean over i of scale[i] · from[i, j] where `centers`, else 0. scale (NULL: ones), offset (NULL:
+/// zeros): [k]. from and to are [k, n] both; `to` may be `from` itself. Padding columns of a packed `to` become zero.
+void lens_rewrite(const lens_isa *isa, const lens_weights *from, const lens_weights *to, const double *scale, bool centers,
+                  const double *offset);
+
 /// dst[32 b ..< 32 b + 32] from block b of MXFP4 (OCP Microscaling 1.0): 16 bytes of two 4-bit floats (e2m1, the lower
 /// half first) and a scale byte s that stands for 2^(s - 127). Exact in float32 (s = 0 gives denormals); s = 255 gives NaN.
 void lens_unpack_mxfp4(int64_t blocks, const uint8_t *elements, const uint8_t *scales, float *dst);

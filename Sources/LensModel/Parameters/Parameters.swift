@@ -148,13 +148,12 @@ public struct Parameters: Sendable {
         switch values[spec.name] {
         case .tensor(let tensor)?: return tensor
         case nil where spec.name == config.tokenEmbeddingName && config.tiesEmbeddings:
-            let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
-            return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
+            return try matrix("unembed.W_U").transposed(times: Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)
-        case .table(let matrix)?: return try matrix.unpacked().permuted(1, 0).contiguous()
+        case .table(let matrix)?: return try matrix.transposed()
         case .matrix(let matrix)?:
+            if spec.kind == .linear { return try matrix.transposed() }
             let plain = try matrix.unpacked()
-            if spec.kind == .linear { return try plain.permuted(1, 0).contiguous() }
             guard spec.kind == .headsOut else { return try plain.reshaped(spec.shape) }
             return try plain.reshaped([spec.shape[1], spec.shape[0], spec.shape[2]]).permuted(1, 0, 2).contiguous()
         }

@@ -1,5 +1,6 @@
-// The weights of a model while they are rewritten: one block at a time is unpacked, in double precision; what a block has
-// become is packed before the next is unpacked, and what it was is let go (unless another model holds it).
+// The weights of a model while they are rewritten. Of a matrix only what is to become of it is written down; it is rewritten
+// once, where it lies if no other model holds it. Vectors, and matrices that a step rewrites number by number, are unpacked in
+// double precision, one block's at a time.
 
 import LensFiles
 import LensTensor
@@ -18,6 +19,8 @@ final class WorkingWeights {
     private var parameters: Parameters
     private var open: [String: WorkingTensor] = [:]
     private var edited: Set<String> = []
+    /// What is to become of matrices that are not open.
+    private var rewrites: [String: MatrixRewrite] = [:]
 
     init(_ parameters: consuming Parameters, _ config: ModelConfig, keeping format: WeightFormat = .float32) {
         self.config = config
@@ -27,10 +30,14 @@ final class WorkingWeights {
         self.parameters = parameters
     }
 
-    /// A parameter; zeros for an absent bias.
+    /// A parameter as it has become; zeros for an absent bias.
     func read(_ name: String) throws -> WorkingTensor {
         if let tensor = open[name] { return tensor }
-        let tensor = try WorkingTensor(parameters[name])
+        var tensor = try WorkingTensor(parameters[name])
+        if let rewrite = rewrites.removeValue(forKey: name), let spec = parameters.specs[name] {
+            try tensor.rewrite(rewrite, of: spec)
+            edited.insert(name)
+        }
         open[name] = tensor
         return tensor
     }
@@ -59,14 +66,63 @@ final class WorkingWeights {
         write(name, tensor)
     }
 
+    /// Multiplies what a matrix takes in: row i of W[inputs, outputs] by `factors[i]`.
+    func scale(_ name: String, by factors: [Double]) throws {
+        // Means that were taken are not the scaled rows'.
+        let isCentered = rewrites[name].map { $0.centersInputs || $0.centersOutputs } ?? false
+        try change(name, unpacked: isCentered, MatrixRewrite(scale: factors)) { rewrite in
+            rewrite.scale = rewrite.scale.map { zip($0, factors).map(*) } ?? factors
+        }
+    }
+
+    /// Takes means away along the side of a weight that lies along the residual stream; a bias that is zero stays so.
+    func center(_ weight: StreamWeight) throws {
+        guard open[weight.name] != nil || parameters.weightMatrix(weight.name) != nil else {
+            if try !isZero(weight.name) { try edit(weight.name) { $0.center(0) } }
+            return
+        }
+        try center(weight.name, weight.side)
+    }
+
+    /// Takes the means over a matrix's inputs or its outputs away.
+    func center(_ name: String, _ side: StreamWeight.Side) throws {
+        var rewrite = MatrixRewrite()
+        func addCentering(_ rewrite: inout MatrixRewrite) {
+            switch side {
+            case .inputs: rewrite.centersInputs = true
+            case .outputs: rewrite.centersOutputs = true
+            }
+        }
+        addCentering(&rewrite)
+        try change(name, unpacked: false, rewrite, addCentering)
+    }
+
+    private func change(_ name: String, unpacked: Bool, _ step: MatrixRewrite, _ body: (inout MatrixRewrite) -> Void) throws {
+        guard let spec = parameters.specs[name], unpacked || open[name] != nil else { return body(&rewrites[name, default: MatrixRewrite()]) }
+        try edit(name) { try $0.rewrite(step, of: spec) }
+    }
+
+    /// `row · W`, of W[inputs, outputs] as it has become.
+    func product(of row: [Double], with name: String) throws -> [Double] {
+        if let matrix = parameters.weightMatrix(name), open[name] == nil {
+            return try matrix.product(of: row, after: rewrites[name] ?? MatrixRewrite())
+        }
+        guard let (shape, inputs, _) = parameters.specs[name]?.sides else { return try read(name).values }  // unreachable: it is read
+        return try WorkingTensor(read(name).values, shape: shape).product(of: row, along: inputs)
+    }
+
     /// Adds to a bias; a bias that is absent stays so if nothing is added.
     func addToBias(_ name: String, _ addend: [Double]) throws {
         guard addend.contains(where: { $0 != 0 }) else { return }
         try edit(name) { $0.add(addend) }
     }
 
-    /// Packs what has been rewritten.
+    /// Rewrites the matrices, and packs what is open.
     func close() throws {
+        for (name, rewrite) in rewrites.sorted(by: { $0.key < $1.key }) where !rewrite.isNothing {
+            try parameters.rewrite(name, rewrite, keeping: format)
+        }
+        rewrites = [:]
         for name in edited.sorted() {
             guard let tensor = open.removeValue(forKey: name) else { continue }
             try parameters.replace(name, with: tensor.values, keeping: format)
