@@ -5,7 +5,7 @@
 import CLensKernels
 import LensFiles
 
-/// A weight matrix in the kernel's panels; immutable once made.
+/// A weight matrix in the kernel's panels; immutable once made (processing rewrites one that nobody else holds).
 public final class PackedMatrix: Sendable {
     /// Rows: the input width, k.
     public let rows: Int
@@ -14,6 +14,24 @@ public final class PackedMatrix: Sendable {
     /// How its weights are kept.
     public let format: WeightFormat
     private let storage: FloatStorage
+    /// Set where gradients with respect to the weights are asked for: of shape `[rows, columns]`.
+    package let graph: GraphValue?
+
+    /// The same weights, tracked: products with them are recorded, and `gradients(of:to:)` may be asked for `graph`.
+    package func tracked() -> PackedMatrix {
+        PackedMatrix(sharing: self, GraphValue(GraphNode("weights", inputs: [], outputShapes: [[rows, columns]]) { _ in [] }))
+    }
+
+    /// The same weights as constants.
+    package func detached() -> PackedMatrix { graph == nil ? self : PackedMatrix(sharing: self, nil) }
+
+    private init(sharing other: PackedMatrix, _ graph: GraphValue?) {
+        rows = other.rows
+        columns = other.columns
+        format = other.format
+        storage = other.storage
+        self.graph = graph
+    }
 
     /// Bytes held.
     public var byteCount: Int { Int(lens_packed_bytes(format.kernel, Int64(rows), Int64(columns))) }
@@ -81,6 +99,9 @@ public final class PackedMatrix: Sendable {
             withUnsafePointer(to: matrix) { lens_pack_blocks($0, Int64(columns.lowerBound), Int64(columns.count), base) }
         }
 
+        /// Calls `body` with the matrix as the kernels take it.
+        func withKernelMatrix<R>(_ body: (UnsafePointer<lens_matrix>) throws -> R) rethrows -> R { try withUnsafePointer(to: matrix, body) }
+
         private func check(_ rows: Range<Int>, _ columns: Range<Int>) throws {
             guard rows.lowerBound >= 0, rows.upperBound <= matrix.k, columns.lowerBound >= 0, columns.upperBound <= matrix.n else {
                 throw LensError(.shape, "block outside the matrix", expected: "within [\(matrix.k), \(matrix.n)]",
@@ -100,8 +121,9 @@ public final class PackedMatrix: Sendable {
         self.rows = rows
         self.columns = columns
         self.format = format
+        graph = nil
         storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
-        storage.pointer.update(repeating: 0, count: storage.count)
+        if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
     }
 
@@ -138,7 +160,14 @@ public final class PackedMatrix: Sendable {
             lens_unpack(isa, matrix, Int64(block.lowerBound), Int64(block.count), Int64(range.lowerBound), Int64(range.count),
                         result.storage.pointer, Int64(range.count), 1)
         }
-        return result
+        let whole = [rows, columns]
+        return result.recorded("unpacked", from: [graph]) { request in
+            let gradient = try request.first()
+            guard gradient.shape != whole else { return [gradient] }
+            var all = Tensor(zeros: whole)
+            try all.assign(gradient, at: [.range(block), .range(range)])
+            return [all]
+        }
     }
 
     /// The blocks of whole columns, as a GGUF file has them: those of one column after another. The bytes that
@@ -164,7 +193,14 @@ public final class PackedMatrix: Sendable {
         let ids = try checkedIDs(ids, below: columns), isa = try Kernels.isa()
         let result = try Tensor(uninitialized: [ids.count, rows])
         withKernelMatrix { lens_gather_columns(isa, $0, Int64(ids.count), ids, result.storage.pointer) }
-        return result
+        let (rows, columns) = (rows, columns)
+        return result.recorded("columns", from: [graph]) { request in
+            let gradient = try request.first().contiguous(), whole = Tensor(zeros: [rows, columns])
+            withExtendedLifetime(gradient) {
+                lens_add_columns(Int64(ids.count), Int64(rows), Int64(columns), ids, gradient.elements, whole.storage.pointer)
+            }
+            return [whole]
+        }
     }
 }
 

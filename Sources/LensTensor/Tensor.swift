@@ -15,6 +15,8 @@ public struct Tensor: Sendable {
     /// Where the elements lie in the storage.
     public private(set) var layout: Layout
     package private(set) var storage: FloatStorage
+    /// What it came from, if it is tracked: see `tracked()`.
+    package internal(set) var graph: GraphValue?
 
     package init(storage: FloatStorage, layout: Layout) {
         self.storage = storage
@@ -22,8 +24,9 @@ public struct Tensor: Sendable {
     }
 
     /// Uninitialised, for a kernel that writes every element.
-    package init(uninitialized shape: [Int]) throws {
-        storage = try FloatStorage(uninitialized: checkedCount(shape))
+    /// - Parameter recycled: false for what lives long: its buffer is not the pool's.
+    package init(uninitialized shape: [Int], recycled: Bool = true) throws {
+        storage = try FloatStorage(uninitialized: checkedCount(shape), recycled: recycled)
         layout = Layout(contiguous: shape)
     }
 
@@ -94,10 +97,29 @@ public struct Tensor: Sendable {
     public mutating func set(_ indices: TensorIndex..., to value: Tensor) throws { try assign(value, at: indices) }
 
     package func view(_ indices: [TensorIndex]) throws -> Tensor {
-        Tensor(storage: storage, layout: try layout.sliced(indices))
+        let shape = shape
+        return Tensor(storage: storage, layout: try layout.sliced(indices)).recorded("view", from: self) { gradient in
+            var whole = Tensor(zeros: shape)
+            try whole.assign(gradient, at: indices)
+            return whole
+        }
     }
 
     package mutating func assign(_ value: Tensor, at indices: [TensorIndex]) throws {
+        let before = graph
+        try write(value, at: indices)
+        guard before != nil || value.graph != nil else { return }
+        let valueShape = value.shape
+        // Elements written over no longer depend on what was there.
+        self = detached().recorded("assign", from: [before, value.graph]) { request in
+            let gradient = try request.first()
+            var kept = gradient
+            if request.wants[0] { try kept.assign(0, at: indices) }
+            return [kept, request.wants[1] ? try gradient.view(indices).summed(to: valueShape) : nil]
+        }
+    }
+
+    private mutating func write(_ value: Tensor, at indices: [TensorIndex]) throws {
         let target = try layout.sliced(indices)
         let source = try value.layout.broadcast(to: target.shape)
         // Where the storage is shared, or several places are one element, write to storage of our own.
@@ -124,7 +146,7 @@ public struct Tensor: Sendable {
 
     /// The axes in a new order; a view.
     public func permuted(_ order: Int...) throws -> Tensor {
-        Tensor(storage: storage, layout: try layout.permuted(order))
+        try permuted(order)
     }
 
     /// The same elements under another shape; one size may be -1. Copies only a non-contiguous view.
@@ -138,14 +160,16 @@ public struct Tensor: Sendable {
             throw LensError(.shape, "shapes hold different numbers of elements", expected: "\(count) elements, as \(self.shape)",
                             found: "\(shape)")
         }
-        let source = try contiguous()
+        let source = try contiguous(), before = self.shape
         return Tensor(storage: source.storage,
                       layout: Layout(shape: shape, strides: Layout.contiguousStrides(shape), offset: source.layout.offset))
+            .recorded("reshaped", from: source) { try $0.reshaped(before) }
     }
 
     /// Repeated along axes of size 1 and new leading axes, without copying.
     public func broadcast(to shape: [Int]) throws -> Tensor {
-        Tensor(storage: storage, layout: try layout.broadcast(to: shape))
+        let before = self.shape
+        return Tensor(storage: storage, layout: try layout.broadcast(to: shape)).recorded("broadcast", from: self) { try $0.summed(to: before) }
     }
 
     /// Itself if its elements are row-major without gaps, else a copy that is.
@@ -154,7 +178,7 @@ public struct Tensor: Sendable {
     package func copied() throws -> Tensor {
         let copy = try Tensor(uninitialized: shape)
         copyElements(to: copy.storage.pointer)
-        return copy
+        return copy.attached(to: graph)
     }
 
     // MARK: Raw access for kernels
@@ -167,9 +191,11 @@ public struct Tensor: Sendable {
         }
     }
 
-    /// Calls `body` with this tensor's own elements, contiguous and unshared, to be changed in place.
+    /// Calls `body` with this tensor's own elements, contiguous and unshared, to be changed in place. It is no longer
+    /// tracked afterwards: nobody knows what `body` did.
     public mutating func withUnsafeMutableElements<R>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> R) throws -> R {
         try makeUnique()
+        graph = nil
         return try body(UnsafeMutableBufferPointer(start: storage.pointer + layout.offset, count: count))
     }
 
