@@ -1,5 +1,6 @@
 // Merging the symbols of one word by rank. Short words are scanned for the best pair again and again; longer ones go
-// through a linked list and a heap. Very long ones do better from left to right (LongWords.swift).
+// through a linked list and a heap, in time n·log n. Very long ones do better from left to right (LongWords.swift), if the
+// merges come in the order of training; Llama 2's, as Hugging Face converts them from SentencePiece, do not.
 
 /// The memory that merging works in, kept between words. One call at a time uses it.
 struct BPEMerger {
