@@ -86,6 +86,8 @@ static void cut_block(const head_task *t, query_block *block) {
                         .rows = lens_min(height, block->rows - i * height), .shift = t->shift, .slots = t->slots,
                         .scores = t->pattern + i * height * t->slots, .page = t->page};
     lens_tile_ranges(tile);
+    // What a masked key would count for, if the pattern had it, is part of a pattern's gradient.
+    for (int64_t r = 0; t->g->dpattern_in && r < tile->rows; r++) tile->range[r] = (lens_span){t->g->held_from + t->shift, last_slot(t)};
     const lens_span s = lens_tile_all_pages(tile);
     if (s.begin < s.end)
       block->slots = block->slots.begin == block->slots.end ? s
