@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/// Heads ahead that are fetched where keys are not in pages: a thread's next but one, if threads take turns by two.
+#define AHEAD 4
+
 /// Floats one thread needs; a multiple of 16, so that threads do not share cache lines.
 static int64_t scratch_per_thread(const lens_attention_args *a) {
   return LENS_TILE_ROWS_MAX * (lens_attention_slots(a) + 2 * lens_value_width(a->d_head)) + lens_loose_count(a);
@@ -130,6 +133,10 @@ void lens_attention(const lens_isa *isa, const lens_attention_args *args) {
       if (a->q) lens_loose_keys(isa, a, t.b, lens_tile_kv_head(&t), page);
       if (a->z) lens_loose_rows(a, a->v, t.b, lens_tile_kv_head(&t), page + a->d_head * LENS_PAGE);
       t.page = page;
+      const int64_t next = lens_min(pair + AHEAD, pairs - 1), b = next / a->heads, head = next % a->heads;
+      lens_fetch_head(a->q, a->queries, a->heads, a->d_head, b, head);
+      lens_fetch_head(a->k, a->keys, a->kv_heads, a->d_head, b, head / (a->heads / a->kv_heads));
+      lens_fetch_head(a->v, a->keys, a->kv_heads, a->d_head, b, head / (a->heads / a->kv_heads));
     }
     for (int64_t i = task % splits; i < tiles; i += splits) {
       t.query = i * isa->tile_rows;

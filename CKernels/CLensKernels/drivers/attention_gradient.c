@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define QUERIES LENS_GRADIENT_QUERIES
+/// Key heads ahead that are fetched where keys are not in pages.
+#define AHEAD 4
 
 /// One key head of one batch row.
 typedef struct {
@@ -303,6 +305,15 @@ void lens_attention_gradient(const lens_isa *isa, const lens_attention_gradient_
     t.turned = t.products + LENS_TILE_ROWS_MAX * t.slots;
     t.rows = t.turned + LENS_PAGE * QUERIES;
     t.page = a->k ? t.rows + QUERIES * t.width : NULL;
+    if (a->k) {
+      const int64_t next = lens_min(pair + AHEAD, pairs - 1), b = next / a->kv_heads, kv = next % a->kv_heads;
+      lens_fetch_head(a->k, a->keys, a->kv_heads, a->d_head, b, kv);
+      lens_fetch_head(a->v, a->keys, a->kv_heads, a->d_head, b, kv);
+      for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
+        lens_fetch_head(a->q, a->queries, a->heads, a->d_head, b, head);
+        lens_fetch_head(args->dz, a->queries, a->heads, a->d_head, b, head);
+      }
+    }
     begin_head(&t);
     query_block block;
     for (block.head = t.kv * group; block.head < (t.kv + 1) * group; block.head++)

@@ -70,4 +70,11 @@ void lens_loose_keys(const lens_isa *isa, const lens_attention_args *a, int64_t 
 /// Rows of k or v of that head, one after another: [keys][d_value], zeros past d_head.
 void lens_loose_rows(const lens_attention_args *a, const float *from, int64_t b, int64_t kv, float *to);
 
+/// Fetches a head's row of each position of an array [batch, positions, heads, d_head] that is soon read: with a few positions
+/// to a batch row a task is over before it would have come.
+static inline void lens_fetch_head(const float *array, int64_t positions, int64_t heads, int64_t d_head, int64_t b, int64_t head) {
+  for (int64_t i = 0; array && i < positions; i++)
+    for (int64_t d = 0; d < d_head; d += 16) __builtin_prefetch(array + ((b * positions + i) * heads + head) * d_head + d);
+}
+
 #endif
