@@ -287,6 +287,7 @@ typedef struct {
   const int64_t *first;    // [batch]: position of the first real token
   const uint8_t *key_mask; // [batch, keys], 0: masked; or NULL
   const float *q;          // [batch, queries, heads, d_head], rotated; may be NULL with scores_in or pattern_in
+  const float *k, *v;      // [batch, keys, kv_heads, d_head] in place of pages, where every first is 0 and keys <= LENS_PAGE; or NULL
   const float *const *pages; // [batch][pages_per_row]
   int64_t pages_per_row;
   const float *scores_in;
