@@ -93,6 +93,11 @@ struct lens_isa {
   /// In place: gradients of capped scores to those of scaled ones; x is not scaled yet.
   void (*softcap_gradient_row)(float scale, float softcap, int64_t count, const float *x, float *gradient);
   float (*dot_row)(int64_t count, const float *a, const float *b);
+  void (*adam)(const lens_adam_step *step, int64_t count, const float *gradient, float *parameter, float *first, float *second);
+  void (*sgd)(const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter, float *velocity);
+  double (*square_sum)(int64_t count, const float *x);
+  double (*log_sum_exp_double)(int64_t n, const float *x);
+  void (*cross_entropy_double_gradient)(int64_t n, const float *x, double lse, int64_t target, double factor, float *out);
   // Gradients and arithmetic: as the drivers of lens_backward.h, of one run or row; weight and bias sums are added to.
   void (*activation_backward)(lens_act act, int64_t count, const float *x, float factor, const float *gradient, float *out);
   void (*gated_backward)(lens_act act, int64_t count, const float *gate, const float *x, const float *gradient,

@@ -21,6 +21,7 @@
 
 #include "attention_gradient_rows.h"
 
+#include "training_rows.h"
 #include "act_backward_rows.h"
 #include "arithmetic_rows.h"
 #include "norm_backward_rows.h" // after softmax_rows.h
@@ -35,6 +36,8 @@
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
     .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
     .softcap_gradient_row = softcap_gradient_row, .dot_row = dot_row,                                               \
+    .adam = adam_row, .sgd = sgd_row, .square_sum = square_sum_row, .log_sum_exp_double = log_sum_exp_double_row,   \
+    .cross_entropy_double_gradient = cross_entropy_double_gradient_row,                                             \
     .activation_backward = activation_backward_row, .gated_backward = gated_backward_row,                           \
     .clamped_gate_backward = clamped_gate_backward_row, .xielu_backward = xielu_backward_row,                       \
     .norm_backward_row = norm_backward_row, .affine_backward_row = affine_backward_row,                             \
