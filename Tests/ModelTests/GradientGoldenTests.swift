@@ -22,7 +22,7 @@ import TransformerLens
 
     static func gradients(_ model: Transformer, _ run: GoldenRun, sites: [String], parameters: ParameterFilter = .none) throws -> Gradients {
         let fired = Set(model.config.hookPoints.map(\.name))
-        let heads = ["pooler.hook_pooler_out", "nsp_head.hook_nsp_out"].filter { fired.contains($0) && sites.contains($0) }
+        let heads = ["pooler.hook_pooler_out", "nsp_head.hook_nsp_out"].filter(fired.contains)
         var options = run.options
         options.cache = .names(heads)
         options.gradients = .names(sites.filter(fired.contains))

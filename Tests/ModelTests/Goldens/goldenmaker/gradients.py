@@ -84,6 +84,10 @@ def caught(model, tokens, parameters, **arguments):
         if name.split(".")[-2:-1] == ["ln1"]:  # with split inputs: a copy for each head
             parts = [part.sum(2) if part.dim() == 4 else part for part in parts]
         sites[name] = shaped(recorder, name, sum(parts))
+    for name in sites:
+        # TransformerLens' T5Block adds the MLP's output to what its hook_mlp_in left: its gradient there has the stream's in it.
+        if name.startswith(("encoder.", "decoder.")) and name.endswith("hook_mlp_in"):
+            sites[name] = sites[name] - sites[name.replace("hook_mlp_in", "hook_resid_post")]
     return sites, dict(zip(parameters, found))
 
 
