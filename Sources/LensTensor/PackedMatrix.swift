@@ -123,7 +123,7 @@ public final class PackedMatrix: Sendable {
         self.format = format
         graph = nil
         storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
-        storage.pointer.update(repeating: 0, count: storage.count)
+        if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
     }
 

@@ -69,12 +69,13 @@ package enum WeightMatrix: Sendable {
     }
 
     /// The matrix rewritten, in `place`. One that only the caller holds is rewritten where it lies, if that is the place.
+    /// - Parameter elsewhere: true: never where it lies.
     /// - Throws: `LensError(.shape)` for factors of another number; what making a matrix throws.
-    package consuming func rewritten(_ rewrite: MatrixRewrite, in place: Place) throws -> WeightMatrix {
+    package consuming func rewritten(_ rewrite: MatrixRewrite, in place: Place, elsewhere: Bool = false) throws -> WeightMatrix {
         guard rewrite.scale == nil || rewrite.scale?.count == self.inputs else {
             throw LensError(.shape, "factors of another number", expected: "\(self.inputs)", found: "\(rewrite.scale?.count ?? 0)")
         }
-        let offsets = try rowOffsets(rewrite), isHere = place == self.place, inputs = self.inputs, outputs = self.outputs
+        let offsets = try rowOffsets(rewrite), isHere = place == self.place && !elsewhere, inputs = self.inputs, outputs = self.outputs
         switch consume self {
         case .packed(var matrix):
             if isHere, isKnownUniquelyReferenced(&matrix) {
@@ -101,7 +102,7 @@ package enum WeightMatrix: Sendable {
                 try writer.withWeights { try run(rewrite, offsets, from: from, to: $0) }
             })
         case .table:
-            var table = try Tensor(uninitialized: [outputs, inputs])
+            var table = try Tensor(uninitialized: [outputs, inputs], recycled: false)
             try table.withWeights { try run(rewrite, offsets, from: from, to: $0) }
             return .table(table)
         }

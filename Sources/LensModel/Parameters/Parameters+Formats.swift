@@ -95,13 +95,18 @@ extension Parameters {
                             found: format.rawValue)
         }
         var copy = self
-        for (name, value) in values {
-            guard let spec = specs[name] else { continue }
+        try copy.keep(format)
+        return copy
+    }
+
+    /// The same, one parameter after another, each let go.
+    mutating func keep(_ format: WeightFormat) throws {
+        for (name, spec) in specs {
+            guard let value = values.removeValue(forKey: name) else { continue }
             // A two-byte type that a matrix is in already is no worse a place for it than another.
             let fallback = value.format.blockBytes == 2 ? value.format : .bfloat16
-            copy.values[name] = try value.keeping(spec.format(format, or: fallback))
+            values[name] = try (consume value).keeping(spec.format(format, or: fallback))
         }
-        return copy
     }
 }
 
@@ -162,6 +167,18 @@ extension Parameters {
         values[name] = nil
         switch try (consume matrix).rewritten(rewrite, in: place) {
         case .packed(let matrix): values[name] = spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
+        case .table(let table): values[name] = .tensor(table)
+        }
+    }
+}
+
+extension Parameters {
+    /// Makes a table of a matrix that has a column for each of its rows, rewritten; the matrix stays.
+    mutating func copyTable(_ name: String, from source: String, _ rewrite: MatrixRewrite, keeping format: WeightFormat) throws {
+        guard let spec = specs[name], let matrix = weightMatrix(source) else { throw LensError(.weights, "no matrix", at: source) }
+        let kept = spec.format(format)
+        switch try matrix.rewritten(rewrite, in: kept == .float32 ? .table : .packed(kept), elsewhere: true) {
+        case .packed(let matrix): values[name] = .table(matrix)
         case .table(let table): values[name] = .tensor(table)
         }
     }

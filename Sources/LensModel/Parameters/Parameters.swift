@@ -37,6 +37,15 @@ public struct Parameters: Sendable {
         }
     }
 
+    /// Parameters of which some may be missing still.
+    init(unfinished values: [String: Parameter], for config: ModelConfig) {
+        let list = config.parameterSpecs
+        self.config = config
+        specs = Dictionary(uniqueKeysWithValues: list.map { ($0.name, $0) })
+        order = list.map(\.name)
+        self.values = values
+    }
+
     /// From tensors in TransformerLens' shapes.
     /// - Parameter format: how they are kept, where that is possible: `q8_0` needs rows of whole blocks, for one.
     public init(tensors: [String: Tensor], for config: ModelConfig, keeping format: WeightFormat = .float32) throws {
@@ -112,15 +121,6 @@ public struct Parameters: Sendable {
     /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
     package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
 
-    /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
-    /// are no longer tied become two.
-    func adapted(to config: ModelConfig) throws -> Parameters {
-        let names = Set(config.parameterSpecs.map(\.name))
-        var values = values.filter { names.contains($0.key) }
-        if self.config.tiesEmbeddings, !config.tiesEmbeddings, values["embed.W_E"] == nil { values["embed.W_E"] = .tensor(try self["embed.W_E"]) }
-        return try Parameters(values, for: config)
-    }
-
     /// A vector or table as kept; nil for an absent (zero) bias.
     func tensor(_ name: String) -> Tensor? {
         if case .tensor(let tensor)? = values[name] { return tensor }
@@ -168,7 +168,7 @@ public struct Parameters: Sendable {
     }
 
     /// A tensor in TransformerLens' shape as it is kept where `format` is asked for.
-    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
+    static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
         guard tensor.shape == spec.shape else {
             throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\(tensor.shape)")
         }
