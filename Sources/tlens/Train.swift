@@ -23,7 +23,7 @@ struct Train: ParsableCommand {
 
               tlens train --config tiny.json --data shakespeare.txt --tokenizer gpt2 --steps 2000 --out shakespeare
               tlens train --config grok.json --task add --batch-size all --optimizer AdamW --weight-decay 1 --out grok
-              tlens train --from gpt2-small --data notes.txt --tokenizer gpt2 --lr 1e-5 --freeze '*embed*' --out tuned
+              tlens train --from gpt2-small --data notes.txt --lr 1e-5 --freeze '*embed*' --out tuned
             """)
 
     @Option(help: ArgumentHelp("The new model's configuration, as JSON.", valueName: "file"))
@@ -93,7 +93,7 @@ struct Train: ParsableCommand {
     private func existingModel() throws -> (Transformer, LoadedTrainingData) {
         let name = from ?? "", folder = try localFolder(of: name, Progress(output))
         let model = try HookedTransformer(folder: folder, processing: .none, options: LoadOptions(dtype: .float32)).model
-        let loaded = try data.load(context: model.config.nCtx, vocabulary: model.config.dVocab, seed: seed)
+        let loaded = try data.load(context: model.config.nCtx, vocabulary: model.config.dVocab, folder: folder, seed: seed)
         return (model, loaded)
     }
 

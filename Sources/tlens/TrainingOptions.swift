@@ -14,13 +14,13 @@ struct TrainingDataOptions: ParsableArguments {
     @Option(name: .customLong("task-option"), help: ArgumentHelp("An option of the task; repeatable. Arithmetic: modulus=113, train_fraction=0.3; repeated: vocabulary=64, length=16; brackets: length=16; ioi: all=false; all of these: held_out=256.", valueName: "name=value"))
     var taskOptions: [String] = []
 
-    @Option(help: ArgumentHelp("For text: a tokenizer.json, or a folder with a tokenizer. It is copied beside the model.", valueName: "path"))
+    @Option(help: ArgumentHelp("For text: a tokenizer.json, or a folder with a tokenizer. It is copied beside the model. (default: that of --from)", valueName: "path"))
     var tokenizer: String?
 
     @Option(help: ArgumentHelp("For files: tokens in a row. (default: the model's n_ctx)", valueName: "n"))
     var length: Int?
 
-    @Option(help: ArgumentHelp("For text: the line that stands between documents. (default: the file is one)", valueName: "line"))
+    @Option(help: ArgumentHelp("For text: the line that stands between documents. (default: the file is one document)", valueName: "line"))
     var separator: String?
 
     @Flag(name: .customLong("no-bos"), help: "For text: rows do not begin with the beginning-of-sequence token.")
@@ -42,7 +42,8 @@ struct TrainingDataOptions: ParsableArguments {
 
     /// - Parameters:
     ///   - context: of the model. - vocabulary: of the model, where it is known.
-    func load(context: Int, vocabulary: Int?, seed: UInt64) throws -> LoadedTrainingData {
+    ///   - folder: of the model, whose tokenizer it is unless another is given.
+    func load(context: Int, vocabulary: Int?, folder: String? = nil, seed: UInt64) throws -> LoadedTrainingData {
         if let task {
             let pairs = taskOptions.map { option in
                 let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -52,6 +53,7 @@ struct TrainingDataOptions: ParsableArguments {
             return LoadedTrainingData(data: loaded.data, tokenizer: try loaded.words.map(WordTokenizer.init))
         }
         let path = data ?? "", length = length ?? context
+        let tokenizer = try self.tokenizer ?? folder.flatMap { try Tokenizer.beside($0) == nil ? nil : $0 }
         if path.hasSuffix(".json") || path.hasSuffix(".npy") {
             let data = try TokenRowsData(tokens: path, vocabularySize: vocabulary, length: length, heldOut: heldOut, seed: seed)
             return LoadedTrainingData(data: data, tokenizer: try tokenizer.map(CopiedTokenizer.init))

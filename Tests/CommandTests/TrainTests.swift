@@ -100,8 +100,8 @@ import Darwin
     @Test func trainsOnTextWithATokenizer() async throws {
         let folder = try Self.folder(), model = try Models.gpt2
         try folder.write("text.txt", String(repeating: "the cat sat on the mat and the dog sat on the log\n", count: 40))
-        let common = ["--data", folder("text.txt"), "--tokenizer", model, "--length", "12", "--steps", "3", "--batch-size", "4"]
-        let new = try await tlens(["train", "--config", folder("config.json"), "--out", folder("new")] + common)
+        let common = ["--data", folder("text.txt"), "--length", "12", "--steps", "3", "--batch-size", "4"]
+        let new = try await tlens(["train", "--config", folder("config.json"), "--tokenizer", model, "--out", folder("new")] + common)
         #expect(new.code == 0, "\(new.err)")
         let run = try await tlens(["run", folder("new"), "--prompt", "the cat", "--json"])
         #expect(run.code == 0, "\(run.err)")

@@ -10,9 +10,14 @@ import Testing
 @Suite struct GrokkingTests {
     /// Waves of given frequencies and strengths, and a constant.
     private static func table(_ p: Int, _ waves: [(frequency: Int, strength: Double)], width: Int) throws -> Tensor {
-        try Tensor((0..<p).flatMap { n in
-            (0..<width).map { column in
-                Float(waves.reduce(0.7) { $0 + $1.strength * cos(2 * .pi * Double($1.frequency * n) / Double(p) + Double(column)) })
+        try Tensor((0..<p).flatMap { (n: Int) -> [Float] in
+            (0..<width).map { (column: Int) -> Float in
+                var value = 0.7
+                for wave in waves {
+                    let angle = 2 * Double.pi * Double(wave.frequency * n) / Double(p)
+                    value += wave.strength * cos(angle + Double(column))
+                }
+                return Float(value)
             }
         }, shape: [p, width])
     }

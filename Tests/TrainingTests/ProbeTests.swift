@@ -107,23 +107,28 @@ import Testing
     /// rest, which says something else, alone.
     @Test func aRotationFindsThePlantedSubspace() throws {
         // Token 4·u + v: u is written along two hidden directions, v along two others; the model says u.
-        let width = 6, hidden = try DistributedAlignment.orthonormal(Tensor((0..<36).map { Float(($0 * 7 + $0 * $0 * 3) % 11) - 5 + ($0 % 7 == 0 ? 3 : 0) }, shape: [6, 6])).array
+        let width = 6
+        var turn = RandomStream(seed: 4, "rotation")
+        let hidden = try DistributedAlignment.orthonormal(Tensor((0..<36).map { _ in Float(turn.normal()) }, shape: [6, 6])).array
         func along(_ direction: Int, _ i: Int) -> Float { hidden[direction * width + i] }
         let corners: [(Float, Float)] = [(1, 0), (0, 1), (-1, 0), (0, -1)]
         let config = try ModelConfig(nLayers: 1, dModel: width, nCtx: 2, dHead: 2, nHeads: 1, actFn: nil, dVocab: 16, dVocabOut: 4, normalizationType: nil)
         var parameters = try Initialization(seed: 1).parameters(for: config)
-        parameters["embed.W_E"] = try Tensor((0..<16).flatMap { token in
-            (0..<width).map { i in
-                let (u, v) = (corners[token / 4], corners[token % 4])
-                return 2 * (u.0 * along(0, i) + u.1 * along(1, i)) + 3 * (v.0 * along(2, i) + v.1 * along(3, i))
+        parameters["embed.W_E"] = try Tensor((0..<16).flatMap { (token: Int) -> [Float] in
+            (0..<width).map { (i: Int) -> Float in
+                let u = corners[token / 4], v = corners[token % 4]
+                let first: Float = u.0 * along(0, i) + u.1 * along(1, i), second: Float = v.0 * along(2, i) + v.1 * along(3, i)
+                return 2 * first + 3 * second
             }
         }, shape: [16, width])
-        parameters["unembed.W_U"] = try Tensor((0..<width).flatMap { i in corners.map { 3 * ($0.0 * along(0, i) + $0.1 * along(1, i)) } }, shape: [width, 4])
+        parameters["unembed.W_U"] = try Tensor((0..<width).flatMap { (i: Int) -> [Float] in
+            corners.map { corner -> Float in 3 * (corner.0 * along(0, i) + corner.1 * along(1, i)) }
+        }, shape: [width, 4])
         parameters["pos_embed.W_pos"] = Tensor(zeros: [2, width])
         parameters["blocks.0.attn.W_O"] = Tensor(zeros: [1, 2, width])
         let model = try Transformer(config: config, parameters: parameters)
         var random = RandomStream(seed: 9, "pairs")
-        let pairs = (0..<96).map { _ in
+        let pairs = (0..<96).map { _ -> Interchange in
             let base = random.int(below: 16), source = random.int(below: 16)
             return Interchange(base: [base], source: [source], answer: source / 4)
         }
@@ -132,7 +137,7 @@ import Testing
         // Of the plane's directions, all lies in the subspace found.
         let rows = found.directions.array
         for direction in 0..<2 {
-            let inside = (0..<2).reduce(Float(0)) { sum, row in
+            let inside = (0..<2).reduce(Float(0)) { (sum: Float, row: Int) -> Float in
                 let overlap = (0..<width).reduce(Float(0)) { $0 + rows[row * width + $1] * along(direction, $1) }
                 return sum + overlap * overlap
             }

@@ -21,7 +21,7 @@ import Testing
         return settings
     }
 
-    private static func run(_ folder: String, _ settings: TrainingSettings = settings(), seed: UInt64 = 4) throws -> TrainingRun {
+    private static func run(_ folder: String, _ settings: TrainingSettings = RunTests.settings(), seed: UInt64 = 4) throws -> TrainingRun {
         let task = try ModularArithmetic(.subtract, modulus: 5, trainFraction: 0.8, seed: seed)
         return try TrainingRun(folder: folder, model: tinyModel(vocabulary: 6, output: 5, context: 3), data: task.data, settings: settings)
     }
@@ -29,10 +29,10 @@ import Testing
     /// An uninterrupted run, once.
     private static let whole = Result { () -> TrainingPlace in
         let place = try TrainingPlace()
-        var run = try run(place.path)
+        var run = try RunTests.run(place.path)
         #expect(try run.run() == .finished)
         return place
-    }.mapError { $0 as any Error }
+    }
 
     private static func expectWhole(_ place: TrainingPlace, _ comment: String) throws {
         let whole = try whole.get()

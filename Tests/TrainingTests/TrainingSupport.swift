@@ -7,7 +7,7 @@ import LensModel
 import LensTensor
 
 /// A fresh folder, removed with everything in it.
-final class TrainingPlace {
+final class TrainingPlace: Sendable {
     let path = NSTemporaryDirectory() + "lens-training-" + UUID().uuidString
 
     init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }

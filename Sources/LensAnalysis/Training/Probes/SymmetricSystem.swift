@@ -28,8 +28,9 @@ struct SymmetricSystem {
     /// The solution of `(A + ridge · 1) x = right`, `[size, columns]`.
     /// - Throws: `LensError(.usage)` where there is no single one.
     func solve(_ right: [Double], columns: Int, ridge: Double) throws -> [Double] {
+        let size = size
         var factor = values, solution = right
-        let largest = (0..<size).reduce(0.0) { max($0, values[$1 * size + $1]) }, size = size
+        let largest = (0..<size).reduce(0.0) { max($0, values[$1 * size + $1]) }
         let isSolvable = factor.withUnsafeMutableBufferPointer { l -> Bool in
             for i in 0..<size { l[i * size + i] += ridge }
             for j in 0..<size {
