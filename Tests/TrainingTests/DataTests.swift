@@ -152,7 +152,7 @@ import Testing
         for wrong in ["{}", "[]", "[1, \"a\"]", "[[1],[2.5]]", "[-1, 2, 3]", "[[1,2,3],4]", "[1,2", "[99999999999999999999, 1]"] {
             #expect(throws: LensError.self, "\(wrong)") { try TokenRowsData(tokens: write(wrong), length: 2) }
         }
-        #expect(throws: LensError.self, "outside the vocabulary") { try TokenRowsData(tokens: write("[1,2,3]"), vocabularySize: 3, length: 2) }
+        #expect(throws: LensError.self, "outside the vocabulary") { try TokenRowsData(tokens: write("[1,3,2]"), vocabularySize: 3, length: 2) }
         let numpy = place("t.npy")
         var header = Array("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3), }".utf8)
         header += Array(repeating: 0x20, count: 117 - header.count) + [0x0A]
