@@ -27,5 +27,5 @@ struct Tlens: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Lens.self, Attribute.self, Patch.self, Heads.self,
-                      Neurons.self, Eval.self, PatchscopeCommand.self, Steer.self, Quantize.self, Bench.self])
+                      Neurons.self, Eval.self, PatchscopeCommand.self, Steer.self, Train.self, Grok.self, Quantize.self, Bench.self])
 }

@@ -331,6 +331,8 @@ void lens_adam(const lens_isa *isa, const lens_adam_step *step, int64_t count, c
 /// In place over `parameter` and `velocity`; velocity is NULL without momentum.
 void lens_sgd(const lens_isa *isa, const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter,
               float *velocity);
+/// Whether any element is not zero (NaN is not).
+bool lens_is_any(int64_t count, const float *x);
 /// Σ x², in double, in a fixed order.
 double lens_square_sum(const lens_isa *isa, int64_t count, const float *x);
 /// out[r] = log Σ exp(x[r, :]) − x[r, targets[r]], all in double, and the first term in lse[r]; 0 for a negative target, a row
