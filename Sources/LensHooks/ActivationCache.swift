@@ -73,6 +73,13 @@ public struct ActivationCache: Sendable {
         if tensors.updateValue(tensor, forKey: name) == nil { names.append(name) }
     }
 
+    /// The same activations, let go of what they were computed from.
+    package var detached: ActivationCache {
+        var copy = self
+        copy.tensors = tensors.mapValues { $0.detached() }
+        return copy
+    }
+
     /// The cache without its batch axis.
     /// - Throws: `LensError(.shape)` if the batch is not 1 or it was removed before.
     public func removingBatchDim() throws -> ActivationCache {

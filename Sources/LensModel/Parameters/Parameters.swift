@@ -17,7 +17,7 @@ public struct Parameters: Sendable {
     let specs: [String: ParameterSpec]
     private let order: [String]
     var values: [String: Parameter]
-    private let config: ModelConfig
+    let config: ModelConfig
 
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
     public init(_ values: [String: Parameter], for config: ModelConfig) throws {
