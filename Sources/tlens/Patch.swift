@@ -136,10 +136,17 @@ struct PatchExperiment {
     let metricName: String
 
     init(_ command: Patch, _ model: HookedTransformer) throws {
-        func rows(_ texts: [String], _ tokens: [String]) throws -> [[Int]] {
-            try tokens.map(tokenList) + texts.map { try model.toTokens($0, prependBOS: command.bos.choice, truncate: false).array }
+        try self.init(clean: (command.clean, command.cleanTokens), corrupted: (command.corrupted, command.corruptedTokens), answers: command.answer,
+                      wrong: command.wrong, bos: command.bos, model)
+    }
+
+    /// - Parameters: texts, and tokens as 1,2,3, of each prompt.
+    init(clean cleanInput: (texts: [String], tokens: [String]), corrupted corruptedInput: (texts: [String], tokens: [String]), answers answerTexts: [String],
+         wrong wrongTexts: [String], bos: BOSOptions, _ model: HookedTransformer) throws {
+        func rows(_ input: (texts: [String], tokens: [String])) throws -> [[Int]] {
+            try input.tokens.map(tokenList) + input.texts.map { try model.toTokens($0, prependBOS: bos.choice, truncate: false).array }
         }
-        let cleanRows = try rows(command.clean, command.cleanTokens), corruptedRows = try rows(command.corrupted, command.corruptedTokens)
+        let cleanRows = try rows(cleanInput), corruptedRows = try rows(corruptedInput)
         for (index, (a, b)) in zip(cleanRows, corruptedRows).enumerated() where a.count != b.count {
             throw LensError(.usage, "prompts of different lengths cannot be patched position by position", at: "pair \(index + 1)",
                             expected: "\(a.count) tokens in the corrupted prompt too", found: "\(b.count)", advice: "`tlens tokenize` shows the tokens")
@@ -152,8 +159,8 @@ struct PatchExperiment {
         clean = try padded(cleanRows, pad)
         corrupted = try padded(corruptedRows, pad)
         mask = cleanRows.contains { $0.count != longest } ? try padded(cleanRows.map { $0.map { _ in 1 } }, 0) : nil
-        answers = try command.answer.map(model.outputToken)
-        wrong = try command.wrong.map(model.outputToken)
+        answers = try answerTexts.map(model.outputToken)
+        wrong = try wrongTexts.map(model.outputToken)
         metric = wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
         metricName = wrong.isEmpty ? "log-probability of the answer" : "logit of the answer less that of the wrong one"
     }

@@ -163,7 +163,7 @@ extension GradientRuns {
                 return (found.cache, found.metric, nil)
             }
             let found = try step { try gradients(tokens, of: filter, cache: filter) }
-            return (found.cache.detached(), found.metric, found.gradients)
+            return (found.cache, found.metric, found.gradients)
         }
         let clean = try end(pair.clean, .clean), corrupted = try end(pair.corrupted, .corrupted)
         var mean = clean.gradients ?? corrupted.gradients
@@ -191,9 +191,6 @@ extension GradientRuns {
 }
 
 extension ActivationCache {
-    /// The same numbers with no memory of where they came from.
-    func detached() -> ActivationCache { mapped { $0.detached() } }
-
     fileprivate func scaled(by factor: Float) throws -> ActivationCache { try mapped { try $0.scaled(by: factor) } }
 
     fileprivate func adding(_ other: ActivationCache, times factor: Float) throws -> ActivationCache {
