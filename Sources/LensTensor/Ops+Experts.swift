@@ -48,15 +48,22 @@ extension Tensor {
         withExtendedLifetime((x, gate)) {
             lens_clamped_gate(isa, alpha, limit, Int64(count), gate.elements, x.elements, out.storage.pointer)
         }
-        return out
+        guard isTracked || gate.isTracked else { return out }
+        let (value, opening) = (x.detached(), gate.detached())
+        return out.recorded("clampedGate", from: [graph, gate.graph]) { request in
+            let gradient = try request.first().contiguous(), isa = try Kernels.isa()
+            let ofValue = request.wants[0] ? try Tensor(uninitialized: value.shape) : nil
+            let ofGate = request.wants[1] ? try Tensor(uninitialized: value.shape) : nil
+            withExtendedLifetime((gradient, value, opening)) {
+                lens_clamped_gate_backward(isa, alpha, limit, Int64(value.count), opening.elements, value.elements, gradient.elements,
+                                           ofGate?.storage.pointer, ofValue?.storage.pointer)
+            }
+            return [ofValue, ofGate]
+        }
     }
 
     /// 1 / (1 + e^-x) of every element.
-    public func sigmoid() throws -> Tensor {
-        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
-        withExtendedLifetime(x) { lens_activation(isa, LENS_ACT_SIGMOID, Int64(count), x.elements, out.storage.pointer) }
-        return out
-    }
+    public func sigmoid() throws -> Tensor { try applying(LENS_ACT_SIGMOID, "sigmoid") }
 
     /// Adds `weights[i]` times row i of `x: [ids.count, width]` to row `ids[i]` of this tensor `[rows, width]`, i by i.
     /// - Throws: `LensError(.shape)` for an id outside the rows, or shapes that do not fit.

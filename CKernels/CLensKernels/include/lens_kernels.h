@@ -14,6 +14,8 @@
 // So a value depends on its own row alone: never on the batch, tiling, thread count, or what else is stored.
 // The AVX2 and AVX-512 tables give the same bits; the portable one, which has no fused multiply-add, need not.
 //
+// Gradients and the arithmetic of metrics: lens_backward.h, included at the end.
+//
 // What it refuses: nothing here allocates, checks shapes, or reports errors: LensTensor does that before it calls.
 #ifndef LENS_KERNELS_H
 #define LENS_KERNELS_H
@@ -285,4 +287,6 @@ void lens_attention(const lens_isa *isa, const lens_attention_args *args);
 #ifdef __cplusplus
 }
 #endif
+
+#include "lens_backward.h"
 #endif

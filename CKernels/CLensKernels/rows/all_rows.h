@@ -18,6 +18,10 @@
 #include "rotary_rows.h"
 #include "softmax_rows.h"
 
+#include "act_backward_rows.h"
+#include "arithmetic_rows.h"
+#include "norm_backward_rows.h" // after softmax_rows.h
+
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
     .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
@@ -26,6 +30,13 @@
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .activation_backward = activation_backward_row, .gated_backward = gated_backward_row,                           \
+    .clamped_gate_backward = clamped_gate_backward_row, .xielu_backward = xielu_backward_row,                       \
+    .norm_backward_row = norm_backward_row, .affine_backward_row = affine_backward_row,                             \
+    .softmax_backward_row = softmax_backward_row, .log_softmax_backward_row = log_softmax_backward_row,             \
+    .cross_entropy_backward_row = cross_entropy_backward_row, .arithmetic_row = arithmetic_row, .map_row = map_row, \
+    .clamp_row = clamp_row, .clamp_backward_row = clamp_backward_row, .sum_row = sum_row,                           \
+    .sum_columns = sum_columns,                                                                                     \
   }
 
 #endif

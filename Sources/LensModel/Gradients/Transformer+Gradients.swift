@@ -19,6 +19,14 @@ public struct Gradients: Sendable {
     public let activations: ActivationCache
     /// By TransformerLens' name, in its shape.
     public let parameters: [String: Tensor]
+
+    /// The run's cache, with the gradients after the activations: under the names with `_grad` after them, as TransformerLens'
+    /// `incl_bwd` has them.
+    public var cache: ActivationCache {
+        var both = output.cache
+        for (name, gradient) in activations.entries { both.store(name + ActivationCache.gradientSuffix, gradient) }
+        return both
+    }
 }
 
 extension Transformer {

@@ -81,3 +81,9 @@ package struct GraphValue: Sendable {
     }
     package var key: Key { Key(node: ObjectIdentifier(node), output: output) }
 }
+
+/// Two are equal if they are the same output of the same operation.
+extension GraphValue: Hashable {
+    package static func == (a: GraphValue, b: GraphValue) -> Bool { a.key == b.key }
+    package func hash(into hasher: inout Hasher) { hasher.combine(key) }
+}
