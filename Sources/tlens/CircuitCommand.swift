@@ -111,7 +111,11 @@ struct CircuitCommand: ParsableCommand {
         let search = try CircuitSearch(self, model, pair, metric)
         let report = try CircuitText(self, search, metricName: metric.name, prompts: experiment.clean.shape[0])
         try file.write(report.tensors)
-        if let dot { try LensFiles.write(text: search.shown.circuit.graphviz(scores: search.scores), to: dot) }
+        if let dot {
+            let writer = try AtomicFileWriter(path: dot)
+            try writer.write(Array(search.shown.circuit.graphviz(scores: search.scores).utf8))
+            try writer.commit()
+        }
         try output.json ? printJSON(report.json()) : say(report.text(.stdout))
     }
 }

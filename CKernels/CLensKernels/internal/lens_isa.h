@@ -109,6 +109,16 @@ struct lens_isa {
   float (*sum_row)(int64_t count, const float *x);
   /// width: at most LENS_SUM_STRIPE; rows `ld` floats apart.
   void (*sum_columns)(int64_t rows, int64_t width, const float *x, int64_t ld, float *out);
+  /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
+  /// with zeros.
+  void (*transpose)(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst);
+  /// In place: gradients of a pattern row to those of its scores. Returns Σ pattern · gradient.
+  float (*pattern_gradient_row)(int64_t count, const float *pattern, float *gradient);
+  /// In place: gradients of capped scores to those of scaled ones; x is not scaled yet.
+  void (*softcap_gradient_row)(float scale, float softcap, int64_t count, const float *x, float *gradient);
+  void (*clamped_gate_gradient)(float alpha, float limit, int64_t count, const float *gate, const float *x, const float *dy,
+                                float *dgate, float *dx);
+  float (*dot)(int64_t count, const float *a, const float *b);
 };
 
 extern const lens_isa lens_isa_portable;

@@ -17,6 +17,10 @@
 #include "norm_rows.h"
 #include "rotary_rows.h"
 #include "softmax_rows.h"
+#include "transpose_rows.h"
+
+#include "attention_gradient_rows.h"
+#include "experts_gradient_rows.h"
 
 #include "act_backward_rows.h"
 #include "arithmetic_rows.h"
@@ -37,6 +41,8 @@
     .cross_entropy_backward_row = cross_entropy_backward_row, .arithmetic_row = arithmetic_row, .map_row = map_row, \
     .clamp_row = clamp_row, .clamp_backward_row = clamp_backward_row, .sum_row = sum_row,                           \
     .sum_columns = sum_columns,                                                                                     \
+    .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
+    .softcap_gradient_row = softcap_gradient_row, .clamped_gate_gradient = clamped_gate_gradient_row, .dot = dot_row, \
   }
 
 #endif
