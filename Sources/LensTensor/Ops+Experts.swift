@@ -48,13 +48,14 @@ extension Tensor {
         withExtendedLifetime((x, gate)) {
             lens_clamped_gate(isa, alpha, limit, Int64(count), gate.elements, x.elements, out.storage.pointer)
         }
-        let (value, opening, shape) = (x.detached(), gate.detached(), shape)
-        return out.recorded("clamped gate", from: [graph, gate.graph]) { request in
-            let isa = try Kernels.isa(), gradient = try request.first().contiguous()
-            let ofValue = request.wants[0] ? try Tensor(uninitialized: shape) : nil
-            let ofGate = request.wants[1] ? try Tensor(uninitialized: shape) : nil
-            withExtendedLifetime((value, opening, gradient)) {
-                lens_clamped_gate_gradient(isa, alpha, limit, Int64(value.count), opening.elements, value.elements, gradient.elements,
+        guard isTracked || gate.isTracked else { return out }
+        let (value, opening) = (x.detached(), gate.detached())
+        return out.recorded("clampedGate", from: [graph, gate.graph]) { request in
+            let gradient = try request.first().contiguous(), isa = try Kernels.isa()
+            let ofValue = request.wants[0] ? try Tensor(uninitialized: value.shape) : nil
+            let ofGate = request.wants[1] ? try Tensor(uninitialized: value.shape) : nil
+            withExtendedLifetime((gradient, value, opening)) {
+                lens_clamped_gate_backward(isa, alpha, limit, Int64(value.count), opening.elements, value.elements, gradient.elements,
                                            ofGate?.storage.pointer, ofValue?.storage.pointer)
             }
             return [ofValue, ofGate]

@@ -5,7 +5,7 @@
 import CLensKernels
 import LensFiles
 
-/// A weight matrix in the kernel's panels; immutable once made.
+/// A weight matrix in the kernel's panels; immutable once made (processing rewrites one that nobody else holds).
 public final class PackedMatrix: Sendable {
     /// Rows: the input width, k.
     public let rows: Int
@@ -99,6 +99,9 @@ public final class PackedMatrix: Sendable {
             withUnsafePointer(to: matrix) { lens_pack_blocks($0, Int64(columns.lowerBound), Int64(columns.count), base) }
         }
 
+        /// Calls `body` with the matrix as the kernels take it.
+        func withKernelMatrix<R>(_ body: (UnsafePointer<lens_matrix>) throws -> R) rethrows -> R { try withUnsafePointer(to: matrix, body) }
+
         private func check(_ rows: Range<Int>, _ columns: Range<Int>) throws {
             guard rows.lowerBound >= 0, rows.upperBound <= matrix.k, columns.lowerBound >= 0, columns.upperBound <= matrix.n else {
                 throw LensError(.shape, "block outside the matrix", expected: "within [\(matrix.k), \(matrix.n)]",
@@ -120,7 +123,7 @@ public final class PackedMatrix: Sendable {
         self.format = format
         graph = nil
         storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
-        storage.pointer.update(repeating: 0, count: storage.count)
+        if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
     }
 

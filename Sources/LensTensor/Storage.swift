@@ -29,6 +29,9 @@ package final class FloatStorage: @unchecked Sendable {
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
     }
 
+    /// Whether it is all zeros as it was had: fresh pages are.
+    var isZeroed: Bool { block.isMapped }
+
     package convenience init(repeating value: Float, count: Int) throws {
         try self.init(uninitialized: count)
         pointer.update(repeating: value, count: count)
@@ -37,6 +40,9 @@ package final class FloatStorage: @unchecked Sendable {
     deinit { BufferPool.shared.give(block) }
 }
 
+/// The C library's free, which the pool has a method of its own beside.
+private func releaseMemory(_ address: UnsafeMutableRawPointer) { free(address) }
+
 /// Free lists ("shelves") of large blocks by size class. Small blocks go straight to the C allocator. When the shelves are
 /// full, the blocks longest on them make room for what comes back now, so sizes no longer asked for do not stay.
 package final class BufferPool: Sendable {
@@ -44,11 +50,15 @@ package final class BufferPool: Sendable {
         package let address: UnsafeMutableRawPointer
         package let capacity: Int
         fileprivate let recycled: Bool
+        /// Pages of its own.
+        fileprivate var isMapped = false
     }
 
     package static let shared = BufferPool(keeping: 768 << 20)
     /// Blocks below this are left to the C allocator, which recycles them itself.
     private static let pooledFrom = 64 << 10
+    /// What lives long has pages of its own from here on: between such blocks the C allocator would leave holes.
+    private static let mappedFrom = 256 << 10
 
     private struct Shelves {
         /// Of each size class, in the order they came, with the time they did.
@@ -86,16 +96,36 @@ package final class BufferPool: Sendable {
             }
             if let shelved { return shelved }
         }
+        if !recycled, byteCount >= Self.mappedFrom { return try Self.map(byteCount) }
         var address: UnsafeMutableRawPointer?
         guard posix_memalign(&address, 64, capacity) == 0, let address else {
-            throw LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
-                            advice: "use a shorter input, a smaller batch or a narrower cache filter")
+            throw Self.outOfMemory(byteCount)
         }
         return Block(address: address, capacity: capacity, recycled: recycled)
     }
 
+    /// Pages of zeros, large ones where the system has them: they are had several times faster.
+    private static func map(_ byteCount: Int) throws -> Block {
+        guard let address = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), address != MAP_FAILED else {
+            throw outOfMemory(byteCount)
+        }
+        #if os(Linux)
+        madvise(address, byteCount, MADV_HUGEPAGE)
+        #endif
+        return Block(address: address, capacity: byteCount, recycled: false, isMapped: true)
+    }
+
+    private static func outOfMemory(_ byteCount: Int) -> LensError {
+        LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
+                  advice: "use a shorter input, a smaller batch or a narrower cache filter")
+    }
+
+    private func free(_ block: Block) {
+        if block.isMapped { munmap(block.address, block.capacity) } else { releaseMemory(block.address) }
+    }
+
     package func give(_ block: Block) {
-        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return free(block.address) }
+        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return free(block) }
         let evicted = shelves.withLock { shelves -> [Block] in
             var evicted: [Block] = []
             while shelves.bytes + block.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
@@ -104,7 +134,7 @@ package final class BufferPool: Sendable {
             shelves.bytes += block.capacity
             return evicted
         }
-        for block in evicted { free(block.address) }
+        for block in evicted { free(block) }
     }
 
     /// Returns everything on the shelves to the system.
@@ -114,7 +144,7 @@ package final class BufferPool: Sendable {
             shelves = Shelves()
             return all
         }
-        for block in all { free(block.address) }
+        for block in all { free(block) }
     }
 
     /// Rounds up to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is wasted.

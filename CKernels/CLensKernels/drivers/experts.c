@@ -29,16 +29,6 @@ void lens_add_rows(const lens_isa *isa, int64_t count, int64_t width, const int3
   }
 }
 
-void lens_clamped_gate_gradient(const lens_isa *isa, float alpha, float limit, int64_t count, const float *gate, const float *x,
-                                const float *dy, float *dgate, float *dx) {
-  const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
-  const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
-    isa->clamped_gate_gradient(alpha, limit, lens_min(RUN, count - r * RUN), gate + r * RUN, x + r * RUN, dy + r * RUN,
-                               dgate ? dgate + r * RUN : NULL, dx ? dx + r * RUN : NULL);
-}
-
 void lens_add_rows_gradient(const lens_isa *isa, int64_t count, int64_t width, const int32_t *ids, const float *weights,
                             const float *x, const float *dy, float *dx, float *dweights) {
   const int threads = lens_threads_for(count * width, count);
@@ -46,6 +36,6 @@ void lens_add_rows_gradient(const lens_isa *isa, int64_t count, int64_t width, c
   for (int64_t i = 0; i < count; i++) {
     const float *row = dy + ids[i] * width;
     if (dx) isa->scale(width, row, weights[i], dx + i * width);
-    if (dweights) dweights[i] = isa->dot(width, row, x + i * width);
+    if (dweights) dweights[i] = isa->dot_row(width, row, x + i * width);
   }
 }

@@ -24,9 +24,6 @@ void lens_linear_weights(const lens_isa *isa, int64_t m, int64_t k, int64_t n, c
 /// dw[:, ids[i]] += dy[i, :], i by i: the gradient of lens_gather_columns' matrix. dy: [count, k], dw: [k, n].
 void lens_add_columns(int64_t count, int64_t k, int64_t n, const int32_t *ids, const float *dy, float *dw);
 
-/// Gradients of lens_clamped_gate's gate and x (either NULL) from that of its output. What was held at a bound has none.
-void lens_clamped_gate_gradient(const lens_isa *isa, float alpha, float limit, int64_t count, const float *gate, const float *x,
-                                const float *dy, float *dgate, float *dx);
 /// Gradients of lens_add_rows' x and weights (either NULL) from that of its sum: dx[i] = weights[i] · dy[ids[i]],
 /// dweights[i] = Σ dy[ids[i]] · x[i]. x: [count, width].
 void lens_add_rows_gradient(const lens_isa *isa, int64_t count, int64_t width, const int32_t *ids, const float *weights,

@@ -85,6 +85,19 @@ struct lens_isa {
   /// sink's score last, where there is one.
   void (*pattern_row)(int64_t count, const float *sink, float *scores);
 
+  /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
+  /// with zeros.
+  void (*transpose)(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst);
+  /// In place: gradients of a pattern row to those of its scores. Returns Σ pattern · gradient.
+  float (*pattern_gradient_row)(int64_t count, const float *pattern, float *gradient);
+  /// In place: gradients of capped scores to those of scaled ones; x is not scaled yet.
+  void (*softcap_gradient_row)(float scale, float softcap, int64_t count, const float *x, float *gradient);
+  float (*dot_row)(int64_t count, const float *a, const float *b);
+  void (*adam)(const lens_adam_step *step, int64_t count, const float *gradient, float *parameter, float *first, float *second);
+  void (*sgd)(const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter, float *velocity);
+  double (*square_sum)(int64_t count, const float *x);
+  double (*log_sum_exp_double)(int64_t n, const float *x);
+  void (*cross_entropy_double_gradient)(int64_t n, const float *x, double lse, int64_t target, double factor, float *out);
   // Gradients and arithmetic: as the drivers of lens_backward.h, of one run or row; weight and bias sums are added to.
   void (*activation_backward)(lens_act act, int64_t count, const float *x, float factor, const float *gradient, float *out);
   void (*gated_backward)(lens_act act, int64_t count, const float *gate, const float *x, const float *gradient,
@@ -109,16 +122,6 @@ struct lens_isa {
   float (*sum_row)(int64_t count, const float *x);
   /// width: at most LENS_SUM_STRIPE; rows `ld` floats apart.
   void (*sum_columns)(int64_t rows, int64_t width, const float *x, int64_t ld, float *out);
-  /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
-  /// with zeros.
-  void (*transpose)(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst);
-  /// In place: gradients of a pattern row to those of its scores. Returns Σ pattern · gradient.
-  float (*pattern_gradient_row)(int64_t count, const float *pattern, float *gradient);
-  /// In place: gradients of capped scores to those of scaled ones; x is not scaled yet.
-  void (*softcap_gradient_row)(float scale, float softcap, int64_t count, const float *x, float *gradient);
-  void (*clamped_gate_gradient)(float alpha, float limit, int64_t count, const float *gate, const float *x, const float *dy,
-                                float *dgate, float *dx);
-  float (*dot)(int64_t count, const float *a, const float *b);
 };
 
 extern const lens_isa lens_isa_portable;

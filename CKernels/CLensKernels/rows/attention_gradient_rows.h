@@ -27,4 +27,11 @@ static void softcap_gradient_row(float scale, float softcap, int64_t count, cons
   }
 }
 
+/// Σ a[i] · b[i], sixteen lanes.
+static float dot_row(int64_t count, const float *a, const float *b) {
+  v16 sum = splat(0.0f);
+  for (int64_t i = 0; i < count; i += LENS_LANES) sum = LENS_FMA(load_row(a + i, count - i), load_row(b + i, count - i), sum);
+  return lanes_sum(sum);
+}
+
 #endif

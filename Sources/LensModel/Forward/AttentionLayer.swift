@@ -203,7 +203,8 @@ extension ForwardPass {
                              softcap: config.attention.softcap.map { Float($0) }, alibi: slopes, roundsALiBi: config.position == .alibi(.roundedKeys),
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
         spec.relative = block.relative
-        spec.sinks = block.sinks
+        spec.sinks = block.sinks?.array
+        spec.sinksGraph = block.sinks?.graph
         return spec
     }
 

@@ -42,7 +42,8 @@ package func gradients(of scalar: Tensor, to values: [GraphValue], hooks: [Gradi
                         advice: "sum it or take one element")
     }
     guard let root = scalar.graph else { return values.map { _ in nil } }
-    return try gradients(of: root, seed: Tensor(repeating: 1, shape: scalar.shape), to: values, hooks: hooks)
+    let one = Tensor(repeating: 1, shape: scalar.shape)
+    return try gradients(of: root, seed: one, to: values, hooks: hooks)
 }
 
 /// What the gradient `seed` of `root`, which need not be a scalar, makes of the gradients of `values`.

@@ -35,32 +35,10 @@ struct ProductPullback: Sendable {
     private func throughActivation(_ gradient: Tensor, wantsGate: Bool) throws -> (Tensor, Tensor?) {
         guard gate != nil || activation != nil else { return (gradient, nil) }
         guard let linear else { throw LensError(.usage, "the gradient of an activation whose input was not kept") }
-        // The operations that stand for what rode on the product bring their own pullbacks.
-        let tracked = linear.tracked()
-        guard let gate else {
-            let value = try activation.map { try tracked.applying($0) } ?? tracked
-            return (try value.pulled(gradient, to: [tracked.graph])[0] ?? gradient, nil)
-        }
-        let opening = try wantsGate ? gate.reshaped(linear.shape).tracked() : gate.reshaped(linear.shape)
-        let value = try activation.map { try tracked.gated(by: opening, $0) } ?? tracked * opening
-        let pulled = try value.pulled(gradient, to: [tracked.graph, opening.graph])
-        return (pulled[0] ?? Tensor(zeros: linear.shape), try pulled[1]?.reshaped(gate.shape))
-    }
-}
-
-extension Tensor {
-    /// `gradient` of this tensor, taken back through the operation that gave it to the values of its inputs.
-    /// - Parameter inputs: values of that operation's inputs.
-    /// - Throws: `LensError(.usage)` if the operation was not recorded.
-    func pulled(_ gradient: Tensor, to inputs: [GraphValue?]) throws -> [Tensor?] {
-        guard let value = graph else { throw LensError(.usage, "an operation without a gradient") }
-        let wants = value.node.inputs.map { input in inputs.contains { $0?.key == input?.key && input != nil } }
-        var outputs = [Tensor?](repeating: nil, count: value.node.outputShapes.count)
-        outputs[value.output] = gradient
-        let found = try value.node.pullback(GraphNode.Request(outputs: outputs, wants: wants))
-        return inputs.map { wanted in
-            wanted.flatMap { wanted in value.node.inputs.firstIndex { $0?.key == wanted.key }.flatMap { found[$0] } }
-        }
+        guard let gate else { return (try activation.map { try gradient.backward(through: $0.kernel, at: linear) } ?? gradient, nil) }
+        let (value, opening) = try gradient.backward(throughGate: activation?.kernel ?? LENS_ACT_NONE, at: gate.reshaped(linear.shape),
+                                                     value: linear, wantsGate: wantsGate)
+        return (value ?? gradient, try opening?.reshaped(gate.shape))
     }
 }
 
