@@ -144,7 +144,7 @@ struct CircuitSearch {
         gradientAt = command.method == .eapIG ? .integrated(steps: command.steps) : end
         let meter = ProgressMeter("scoring", command.output)
         let options = AttributionOptions(progress: meter.advance)
-        var all: Int
+        let all: Int
         let choose: (Int) throws -> Circuit
         if command.method == .attribution {
             let found = try Self.nodeScores(transformer, graph, pair, metric, gradientAt, options)

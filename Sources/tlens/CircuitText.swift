@@ -19,7 +19,7 @@ struct CircuitText {
         if let scores = search.scores {
             let byEdge = Dictionary(uniqueKeysWithValues: scores.edges.map { ($0.edge, $0.score) })
             let edges = circuit.edges.map { (edge: $0, score: byEdge[$0] ?? .nan) }
-            for case (let edge, let score) in edges {
+            for (edge, score) in edges {
                 guard case .head(let layer, let head) = edge.source else { continue }
                 let place = layer * graph.nHeads + head
                 heads[place] = (heads[place].isNaN ? 0 : heads[place]) + abs(score)
