@@ -15,7 +15,7 @@ import TransformerLens
         let asked = ["resid_pre", "attn_out", "mlp_out", "z", "result", "q", "k", "v", "pattern", "post", "embed"]
         for point in [GradientPoint.clean, .corrupted] {
             let found = try Patching.attributionPatch(test.model, test.pair, metric: test.metric, activations: asked, gradientAt: point)
-            let names = test.model.config.hookPoints.map(\.name).filter { name in asked.contains { ask in (0..<3).contains { actName(ask, layer: $0) == name } || actName(ask) == name } }
+            let names = test.model.config.hookPoints.map(\.name).filter { name in asked.contains { ask in (0..<8).contains { actName(ask, layer: $0) == name } || actName(ask) == name } }
             let clean = try test.run(test.pair.clean, cache: .names(names)), corrupted = try test.run(test.pair.corrupted, cache: .names(names))
             let gradients = try test.gradients(point == .clean ? test.pair.clean : test.pair.corrupted, names)
             for result in found {
@@ -78,9 +78,9 @@ import TransformerLens
         // At first order, the last stream is all there is.
         let last = test.model.config.nLayers - 1
         let whole = try found[3].values.at(.at(last)).summed(axis: 0).array.map(Double.init)
-        let name = HookSite.residPost.name(layer: last)
-        let change = try test.run(test.pair.clean, cache: .names([name])).cache[name] - test.run(test.pair.corrupted, cache: .names([name])).cache[name]
-        expectNear(whole, try test.slope(test.pair.corrupted, at: name, [.all], along: change), 5e-3, "\(name) whole")
+        let stream = HookSite.residPost.name(layer: last)
+        let change = try test.run(test.pair.clean, cache: .names([stream])).cache[stream] - test.run(test.pair.corrupted, cache: .names([stream])).cache[stream]
+        expectNear(whole, try test.slope(test.pair.corrupted, at: stream, [.all], along: change), 5e-3, "\(name) whole")
     }
 
     /// Padding, batches, repetition, one number for all.
