@@ -106,10 +106,8 @@ struct CircuitCommand: ParsableCommand {
         let model = try options.load(output)
         let experiment = try PatchExperiment(clean: (prompts, tokens), corrupted: (corrupt, corruptTokens), answers: answer, wrong: wrong, bos: bos, model)
         let pair = try PromptPair(clean: experiment.clean, corrupted: experiment.corrupted, attentionMask: experiment.mask)
-        let metric: GradientMetric = experiment.wrong.isEmpty ? .logProbability(answers: experiment.answers)
-            : .logitDifference(answers: experiment.answers, wrong: experiment.wrong)
-        let search = try CircuitSearch(self, model, pair, metric)
-        let report = try CircuitText(self, search, metricName: metric.name, prompts: experiment.clean.shape[0])
+        let search = try CircuitSearch(self, model, pair, experiment.gradientMetric)
+        let report = try CircuitText(self, search, metricName: experiment.metricName, prompts: experiment.clean.shape[0])
         try file.write(report.tensors)
         if let dot {
             let writer = try AtomicFileWriter(path: dot)

@@ -51,6 +51,9 @@ struct Patch: ParsableCommand {
     @Flag(help: "Keys and values of each query head of grouped attention.")
     var ungroup = false
 
+    @Flag(help: "Estimate all cells at once by attribution patching (one pass back), instead of running each.")
+    var estimate = false
+
     @Flag(help: "The metric itself, not as a share of the way from corrupted to clean.")
     var raw = false
 
@@ -76,6 +79,7 @@ struct Patch: ParsableCommand {
             throw ValidationError("--what takes \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")), not '\(what)'")
         }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
+        guard !estimate || to.isEmpty else { throw ValidationError("--estimate is for activations, not paths: leave out --to") }
         _ = try to.map(receiver)
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
     }
@@ -106,6 +110,11 @@ struct Patch: ParsableCommand {
         var run = PatchingOptions(attentionMask: experiment.mask, onlyLastLogits: true, progress: meter.advance)
         run.tokensAtOnce = max(512, patched.count)
         let patch = NamedPatch(rawValue: what) ?? .residPre
+        if estimate {
+            let pair = try PromptPair(clean: experiment.clean, corrupted: experiment.corrupted, attentionMask: experiment.mask)
+            return try Patching.attributionPatch(model, pair, metric: experiment.gradientMetric, activations: [patch.activationName],
+                                                 gradientAt: noising ? .clean : .corrupted)[0].predicted(patch, isNoising: noising)
+        }
         var caching = Transformer.Options(cache: .names([to.isEmpty ? patch.activationName : "z"]), returnType: .none)
         caching.attentionMask = experiment.mask
         let cache = try model.run(.tokens(other), caching).cache
@@ -134,6 +143,11 @@ struct PatchExperiment {
     let metric: PatchingMetric
     let answers: [Int], wrong: [Int]
     let metricName: String
+
+    /// The metric, to be differentiated.
+    var gradientMetric: GradientMetric {
+        wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
+    }
 
     init(_ command: Patch, _ model: HookedTransformer) throws {
         try self.init(clean: (command.clean, command.cleanTokens), corrupted: (command.corrupted, command.corruptedTokens), answers: command.answer,

@@ -100,6 +100,28 @@ import TransformerLens
         expectNear(scores, slopes, 5e-3, name)
     }
 
+    /// One edge at a time really ablated, by a little: what comes along it is moved a step towards the corrupted run and a step away.
+    @Test(arguments: ["gpt2-tiny", "llama-grouped", "gpt-neox", "gemma2"]) func areWhatSmallAblationsDo(_ name: String) throws {
+        let test = try AttributionCase(name, rows: 1), graph = try EdgeGraph(test.model), step: Float = 0.02
+        let found = try Patching.edgeAttribution(test.model, test.pair, metric: test.metric, gradientAt: .clean)
+        let clean = try MeanContributions(test.model, over: test.pair.clean, perPosition: true).values
+        let change = try clean - MeanContributions(test.model, over: test.pair.corrupted, perPosition: true).values
+        let runs = try [step, -step].map { size in
+            let moved = try MeanContributions(graph: graph, values: clean - change.scaled(by: size))
+            return try CircuitRuns(test.model, test.pair, metric: test.metric, ablation: .mean(moved))
+        }
+        let all = Circuit.whole(graph).edges
+        var scores: [Double] = [], effects: [Double] = []
+        for (place, (edge, score)) in found.edges.enumerated() where place % 19 == 5 {
+            let circuit = try Circuit(graph: graph, edges: all.filter { $0 != edge })
+            let values = try runs.map { Double(try $0.metric(circuit).array[0]) }
+            effects.append((values[1] - values[0]) / Double(2 * step))
+            scores.append(score)
+        }
+        #expect(scores.count > 5)
+        expectNear(effects, scores, 5e-3, name)
+    }
+
     /// The edges out of a node together are the node; those into a reader are what it reads.
     @Test(arguments: ["gpt2-tiny", "llama-grouped", "gpt-neox", "native-attn-only", "native-parallel"]) func edgesSumToNodes(_ name: String) throws {
         let test = try AttributionCase(name), graph = try EdgeGraph(test.model)

@@ -224,6 +224,22 @@ import TransformerLens
                 if [.mlpOut, .attnHeadOutByPos, .attnHeadVByPos].contains(part.patch) { #expect(part.spearman > 0.6, "\(name) \(part.patch) \(point): \(part.spearman)") }
             }
         }
+        // As a sweep: its shape and cells, the baseline and what is estimated.
+        for isNoising in [false, true] {
+            let own = try Patching.attributionPatch(test.model, test.pair, metric: test.metric, activations: ["pattern"], gradientAt: isNoising ? .clean : .corrupted)[0]
+            for patch in [NamedPatch.attnHeadPatternByPos, .attnHeadPatternDestSrcPos, .attnHeadPatternAllPos] {
+                let predicted = try own.predicted(patch, isNoising: isNoising)
+                let cache = try test.run(isNoising ? test.pair.corrupted : test.pair.clean, cache: "pattern").cache
+                let truth = try Patching.getActPatch(patch, test.model, tokens: isNoising ? test.pair.clean : test.pair.corrupted, cache: cache,
+                                                     metrics: [test.metric.patching(isPerExample: true)])[0]
+                #expect(predicted.indices == truth.indices && predicted.axisNames == truth.axisNames && predicted.values.shape == truth.values.shape)
+                #expect(predicted.baseline.array == truth.baseline.array)
+                expectClose(try predicted.effect, try own.estimate(of: patch).values.scaled(by: isNoising ? -1 : 1), "\(name) \(patch)", tolerance: 1e-4)
+            }
+        }
+        expectError(.usage, "a sweep of another activation") {
+            try Patching.attributionPatch(test.model, test.pair, metric: test.metric, activations: ["z"], gradientAt: .clean)[0].estimate(of: .residPre)
+        }
         #expect(Statistics.spearman([1, 2, 3, 4], [10, 20, 40, 30]) == 0.8)
         #expect(abs(Statistics.spearman([1, 2, 2, 3], [1, 2, 3, 4]) - 0.9486832980505138) < 1e-12)
         #expect(Statistics.spearman([1, 2], [2, 2]).isNaN && Statistics.spearman([1], [2]).isNaN && Statistics.spearman([1, .nan], [2, 3]).isNaN)

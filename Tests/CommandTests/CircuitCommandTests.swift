@@ -42,6 +42,21 @@ import TransformerLens
         #expect(try await document(all) == json)
     }
 
+    /// An estimated sweep has the true one's shape, and its baseline where nothing differs.
+    @Test func estimatedSweeps() async throws {
+        let patched = ["--clean", pair[1], "--corrupted", pair[3]] + pair[4...]
+        for what in ["resid_pre", "attn_head_out_by_pos", "attn_head_pattern_by_pos", "attn_head_v_all_pos"] {
+            for way in [[], ["--noising"]] {
+                let both = try await [document(["patch", Models.gpt2, "--what", what] + way + patched), document(["patch", Models.gpt2, "--what", what, "--estimate"] + way + patched)]
+                #expect(both[0]["shape"] == both[1]["shape"] && both[0]["axes"] == both[1]["axes"] && both[0]["clean"] == both[1]["clean"])
+                let values = both.map { ($0["values"]?.arrayValue ?? []).compactMap(\.doubleValue) }
+                #expect(values[0].count == values[1].count && !values[0].isEmpty)
+            }
+        }
+        let refused = try await tlens(["patch", Models.gpt2, "--estimate", "--to", "final"] + patched)
+        #expect(refused.code == 64 && refused.err.contains("--estimate is for activations"))
+    }
+
     @Test func inputTokens() async throws {
         let model = try Models.gpt2, prompt = ["--prompt", "When Mary went to the store", "--answer", " Mary"]
         for method in ["gradient", "gradient-times-input", "integrated"] {

@@ -102,6 +102,18 @@ extension NodeAttribution {
     }
 }
 
+extension NodeAttribution {
+    /// What a sweep would give, at first order: the metric of the run that is patched plus each cell's estimate.
+    /// - Parameter isNoising: corrupted into clean, with gradients at the clean run; else clean into corrupted.
+    /// - Throws: as `estimate(of:)`.
+    public func predicted(_ patch: NamedPatch, isNoising: Bool) throws -> PatchingResult {
+        let estimate = try estimate(of: patch), baseline = isNoising ? clean : corrupted, sizes = estimate.values.shape.prefix(estimate.axisNames.count)
+        let indices = Patching.product(Array(sizes)).map { index in layers.map { [$0[index[0]]] + index.dropFirst() } ?? index }
+        return PatchingResult(axisNames: patch.axes.map(\.rawValue), indices: indices, values: try baseline + estimate.values.scaled(by: isNoising ? -1 : 1),
+                              isPerExample: isPerExample, baseline: baseline)
+    }
+}
+
 extension Statistics {
     /// Pearson's correlation; NaN where one side is constant.
     public static func pearson(_ a: [Double], _ b: [Double]) -> Double {

@@ -23,6 +23,16 @@ public struct MeanContributions: Sendable {
     /// `[source, pos, d_model]`, or `[source, 1, d_model]` where positions are averaged over too.
     public let values: Tensor
 
+    /// Any other numbers: of another set of runs, of a mixture.
+    /// - Throws: `LensError(.shape)` if they are not `[source, 1 or pos, d_model]`.
+    public init(graph: EdgeGraph, values: Tensor) throws {
+        guard values.rank == 3, values.shape[0] == graph.sourceCount else {
+            throw LensError(.shape, "not what a model's nodes write", expected: "[\(graph.sourceCount), 1 or pos, d_model]", found: "\(values.shape)")
+        }
+        self.graph = graph
+        self.values = values.detached()
+    }
+
     /// - Parameters:
     ///   - tokens: the prompts, `[batch, pos]`.
     ///   - attentionMask: 0 for padding, which does not count.
