@@ -43,7 +43,7 @@ import TransformerLens
         if config.mlp?.gate != nil { matrices.append(.wGate) }
         if config.outputNorm == nil, config.normPlacement == .onInput { matrices += [.wO, .wOut] }
         let found = try test.model.backwardLens(test.pair.clean.row(0), metric: test.metric, matrices: matrices)
-        #expect(found.gradients.count == matrices.count * config.nLayers && found.metric == Double(try test.run(test.pair.clean).values[0]))
+        #expect(try found.gradients.count == matrices.count * config.nLayers && found.metric == Double(test.run(test.pair.clean).values[0]))
         let parameters = try test.model.runWithGradients(.tokens(test.pair.clean), parameters: .matching { !$0.hasPrefix("embed") }) {
             try test.metric(#require($0.logits)).summed(axis: 0)
         }.parameters

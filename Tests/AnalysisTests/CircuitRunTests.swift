@@ -32,7 +32,7 @@ import TransformerLens
         let circuit = try Circuit(graph: graph, edges: edges), kept = Set(edges)
         var original: [EdgeSource: Tensor] = [:]
         for node in graph.sources { original[node] = try EdgeAttributionTests.written(node, test, tokens) }
-        let means = try MeanContributions(test.model, over: test.pair.corrupted)
+        let means = try MeanContributions(test.model, over: test.pair.corrupted), whole = try test.run(tokens, cache: "all")
         for (what, ablation) in [("patch", EdgeAblation.patch), ("zero", .zero), ("mean", .mean(means))] {
             var replacement: [EdgeSource: Tensor] = [:], written: [EdgeSource: Tensor] = [:]
             for (place, node) in graph.sources.enumerated() {
@@ -45,7 +45,7 @@ import TransformerLens
             }
             /// The stream at a reader: what is no writer's, and each writer's share or what replaces it.
             func stream(_ target: EdgeTarget, _ site: String) throws -> Tensor {
-                var sum = try test.run(tokens, cache: .names([site])).cache[site]
+                var sum = try whole.cache[site]
                 for source in graph.sources.prefix(graph.readable(by: target)) {
                     let share = kept.contains(Edge(source, target)) ? written[source] : replacement[source]
                     sum = try sum - #require(original[source]) + #require(share)
@@ -75,8 +75,7 @@ import TransformerLens
             let expected = try test.run(tokens, hooks: [.edit(.names([last])) { x, _ in x = given }]).logits
             let runs = try CircuitRuns(test.model, test.pair, metric: test.metric, ablation: ablation)
             expectClose(try runs.logits(circuit), expected, "\(name) \(what)", tolerance: 1e-4)
-            let whole = try test.run(tokens).logits
-            #expect(difference(expected, whole, tolerance: 1e-3).problem != nil, "\(name) \(what): nothing was ablated")
+            #expect(difference(expected, whole.logits, tolerance: 1e-3).problem != nil, "\(name) \(what): nothing was ablated")
         }
     }
 
@@ -231,7 +230,7 @@ import TransformerLens
         let test = try AttributionCase(name), graph = try EdgeGraph(test.model)
         let scores = try Patching.edgeAttribution(test.model, test.pair, metric: test.metric, gradientAt: .clean), circuit = try scores.circuit(size: 25)
         let json = circuit.json(scores: scores)
-        #expect(try Circuit(json: JSON.parse(json.utf8()), graph: graph) == circuit)
+        #expect(try Circuit(json: JSON.parse(json.text()), graph: graph) == circuit)
         let listed = json["edges"]?.arrayValue ?? []
         #expect(listed.count == circuit.count && listed.allSatisfy { $0["score"]?.doubleValue?.isFinite == true })
         expectError(.format, "not an edge of this model") { try Circuit(json: ["edges": [["from": "a9.h9", "to": "logits"]]], graph: graph) }
