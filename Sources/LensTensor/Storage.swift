@@ -29,6 +29,14 @@ package final class FloatStorage: @unchecked Sendable {
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
     }
 
+    /// Zeros, which memory fresh from the system is already.
+    package init(zeros count: Int, recycled: Bool = true) throws {
+        self.count = count
+        block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
+        pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
+        if !block.isZeroed { pointer.update(repeating: 0, count: count) }
+    }
+
     package convenience init(repeating value: Float, count: Int) throws {
         try self.init(uninitialized: count)
         pointer.update(repeating: value, count: count)
@@ -44,6 +52,12 @@ package final class BufferPool: Sendable {
         package let address: UnsafeMutableRawPointer
         package let capacity: Int
         fileprivate let recycled: Bool
+        /// Whether nobody has written to it yet, and it is zero.
+        fileprivate var isZeroed = false
+
+        fileprivate func release() {
+            if capacity >= SystemMemory.mappedFrom { SystemMemory.unmap(address, capacity) } else { free(address) }
+        }
     }
 
     package static let shared = BufferPool(keeping: 768 << 20)
@@ -86,25 +100,30 @@ package final class BufferPool: Sendable {
             }
             if let shelved { return shelved }
         }
+        let isMapped = capacity >= SystemMemory.mappedFrom
         var address: UnsafeMutableRawPointer?
-        guard posix_memalign(&address, 64, capacity) == 0, let address else {
+        if isMapped { address = SystemMemory.map(capacity) } else if posix_memalign(&address, 64, capacity) != 0 { address = nil }
+        guard let address else {
             throw LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
                             advice: "use a shorter input, a smaller batch or a narrower cache filter")
         }
-        return Block(address: address, capacity: capacity, recycled: recycled)
+        return Block(address: address, capacity: capacity, recycled: recycled, isZeroed: isMapped)
     }
 
     package func give(_ block: Block) {
-        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return free(block.address) }
+        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return block.release() }
+        var block = block
+        block.isZeroed = false
+        let returned = block
         let evicted = shelves.withLock { shelves -> [Block] in
             var evicted: [Block] = []
-            while shelves.bytes + block.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
+            while shelves.bytes + returned.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
             shelves.time += 1
-            shelves.free[block.capacity, default: []].append((block, shelves.time))
-            shelves.bytes += block.capacity
+            shelves.free[returned.capacity, default: []].append((returned, shelves.time))
+            shelves.bytes += returned.capacity
             return evicted
         }
-        for block in evicted { free(block.address) }
+        for block in evicted { block.release() }
     }
 
     /// Returns everything on the shelves to the system.
@@ -114,7 +133,7 @@ package final class BufferPool: Sendable {
             shelves = Shelves()
             return all
         }
-        for block in all { free(block.address) }
+        for block in all { block.release() }
     }
 
     /// Rounds up to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is wasted.
