@@ -24,6 +24,13 @@ LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t ro
   store_row(call->out + at, value, left);
 }
 
+/// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
+/// tile meets its own rows first, and fetches those.
+LENS_INLINE tile_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
+  const int64_t step = tiles > 4 ? 64 : 128, at = (tile - 1) * length * step;
+  return tile > 0 && at < bytes ? (tile_fetch){next + at, step} : (tile_fetch){NULL, 0};
+}
+
 /// Totals of float32 panels: each element of a block one chain in registers.
 LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int64_t rows, const float *panel, int64_t offset,
                                int64_t vecs, float *totals) {
@@ -32,10 +39,12 @@ LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int
   const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS; // of nearly equal height: 7 rows are 3 + 4
   for (int64_t k = 0; k < count; k += call->block) {
     const int64_t length = count - k < call->block ? count - k : call->block;
+    const char *next = (const char *)(w + (k + length) * LENS_PANEL); // of this panel, or the next one's first
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
-      product(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
-              totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD);
+      product_fetching(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
+                       totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD,
+                       fetch_next(next, 4 * length * LENS_PANEL, tile, tiles, length));
     }
   }
 }
@@ -46,11 +55,13 @@ LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int6
                               int64_t end, int64_t offset, int64_t vecs, float *totals, bool isFirst) {
   _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
   expand(call->w.format, panel, begin, end, offset, vecs, weights, LENS_PANEL);
-  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS;
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS, bytes = lens_panel_bytes(call->w.format, end - begin);
+  const char *next = panel + lens_panel_bytes(call->w.format, end);
   for (int64_t tile = 0; tile < tiles; tile++) {
     const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
-    product(height, vecs, x + r * call->ld_x, call->ld_x, end - begin, weights, LENS_PANEL, totals + r * LENS_PANEL + offset,
-            LENS_PANEL, isFirst ? LENS_CHAIN_START : LENS_CHAIN_ADD);
+    product_fetching(height, vecs, x + r * call->ld_x, call->ld_x, end - begin, weights, LENS_PANEL,
+                     totals + r * LENS_PANEL + offset, LENS_PANEL, isFirst ? LENS_CHAIN_START : LENS_CHAIN_ADD,
+                     fetch_next(next, bytes, tile + 1, tiles, end - begin));
   }
 }
 

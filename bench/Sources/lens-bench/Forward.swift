@@ -57,8 +57,7 @@ struct Forward: ParsableCommand {
         while let line = readLine() {
             let words = line.split(separator: " ")
             guard words.count == 2, let seconds = Double(words[1]) else { throw ValidationError("not `WORK SECONDS`: '\(line)'") }
-            print(try result(model, String(words[0]), seconds).text())
-            fflush(stdout)
+            FileHandle.standardOutput.write(Data((try result(model, String(words[0]), seconds).text() + "\n").utf8))
         }
     }
 
