@@ -1,4 +1,4 @@
-// The natural logarithm, from whatever the C library is called here.
+// The natural logarithm and its kin, from whatever the C library is called here.
 
 #if canImport(Glibc)
 import Glibc
@@ -10,3 +10,12 @@ import Darwin
 
 /// ln x.
 func logarithm(_ x: Double) -> Double { log(x) }
+
+/// cos x.
+func cosine(_ x: Double) -> Double { cos(x) }
+
+/// sin x.
+func sine(_ x: Double) -> Double { sin(x) }
+
+/// eˣ.
+func exponential(_ x: Double) -> Double { exp(x) }

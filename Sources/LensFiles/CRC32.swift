@@ -1,17 +1,19 @@
 // CRC-32 as zip files use it (polynomial 0xEDB88320, reflected), eight bytes a step.
 
 /// A running CRC-32.
-struct CRC32 {
+package struct CRC32 {
     private var state: UInt32 = 0xFFFF_FFFF
 
     /// The checksum of all bytes so far.
-    var value: UInt32 { ~state }
+    package var value: UInt32 { ~state }
 
-    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    package init() {}
+
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
         state = Self.tables.withUnsafeBufferPointer { Self.advance(state, bytes, $0) }
     }
 
-    mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
+    package mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
 
     /// `tables[256 · k + b]` is the effect of byte b with k zero bytes after it.
     private static func advance(_ start: UInt32, _ bytes: UnsafeRawBufferPointer, _ tables: UnsafeBufferPointer<UInt32>) -> UInt32 {

@@ -85,12 +85,19 @@ extension TensorSource {
     }
 
     /// The whole tensor's bytes, as stored.
-    public func bytes(of name: String) throws -> [UInt8] {
+    public func bytes(of name: String) throws -> [UInt8] { try bytes(of: name, elements: 0..<requireEntry(name).elementCount) }
+
+    /// The bytes of some elements, whole blocks of the type, as stored.
+    public func bytes(of name: String, elements: Range<Int>) throws -> [UInt8] {
         let entry = try requireEntry(name)
-        return try [UInt8](unsafeUninitializedCapacity: entry.byteCount) { buffer, count in
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<entry.byteCount])
-            try read(name, elementOffset: 0, elementCount: entry.elementCount, into: bytes)
-            count = entry.byteCount
+        guard elements.upperBound <= entry.elementCount, let byteCount = entry.dtype.byteCount(elements.count) else {
+            throw LensError(.shape, "elements a tensor does not have", at: "\(location): \(name)", expected: "within \(entry.elementCount)",
+                            found: "\(elements)")
+        }
+        return try [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<byteCount])
+            try read(name, elementOffset: elements.lowerBound, elementCount: elements.count, into: bytes)
+            count = byteCount
         }
     }
 }

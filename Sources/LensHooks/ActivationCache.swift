@@ -48,14 +48,19 @@ public struct ActivationCache: Sendable {
     /// - Throws: `LensError(.name)` if it is not cached, naming the nearest that is.
     public subscript(_ name: String, _ layer: Int, _ type: String? = nil) -> Tensor {
         get throws {
-            let full = actName(name, layer: layer < 0 ? layer + nLayers : layer, type: type)
+            let isGradient = name.hasSuffix(Self.gradientSuffix), activation = isGradient ? String(name.dropLast(Self.gradientSuffix.count)) : name
+            let full = actName(activation, layer: layer < 0 ? layer + nLayers : layer, type: type) + (isGradient ? Self.gradientSuffix : "")
             return try find(full, asked: full)
         }
     }
 
+    /// What the names of gradients end in, after the name of their activation.
+    package static let gradientSuffix = "_grad"
+
     /// The full name of a shorthand or a canonical name, as far as it is cached.
     private func full(_ name: String) -> String {
         if tensors[name] != nil { return name }
+        if name.hasSuffix(Self.gradientSuffix) { return full(String(name.dropLast(Self.gradientSuffix.count))) + Self.gradientSuffix }
         let full = actName(name)
         guard full == name else { return full }
         // What is before the activation function has this name in a plain MLP only: a gated one has it for something else.
@@ -73,6 +78,13 @@ public struct ActivationCache: Sendable {
         if tensors.updateValue(tensor, forKey: name) == nil { names.append(name) }
     }
 
+    /// The same activations, let go of what they were computed from.
+    package var detached: ActivationCache {
+        var copy = self
+        copy.tensors = tensors.mapValues { $0.detached() }
+        return copy
+    }
+
     /// The cache without its batch axis.
     /// - Throws: `LensError(.shape)` if the batch is not 1 or it was removed before.
     public func removingBatchDim() throws -> ActivationCache {
@@ -80,7 +92,8 @@ public struct ActivationCache: Sendable {
         var result = ActivationCache(nLayers: nLayers, hasBatchDim: false, hasGatedMLP: hasGatedMLP)
         for (name, tensor) in entries {
             // What an expert computed has no batch axis, only the tokens that went to it.
-            guard HookPoint(name: name)?.site.row.axes.first != .routed else {
+            let activation = name.hasSuffix(Self.gradientSuffix) ? String(name.dropLast(Self.gradientSuffix.count)) : name
+            guard HookPoint(name: activation)?.site.row.axes.first != .routed else {
                 result.store(name, tensor)
                 continue
             }

@@ -45,6 +45,8 @@ public struct Hook {
     package enum Action {
         case read((Tensor, HookContext) throws -> Void)
         case edit((inout Tensor, HookContext) throws -> Void)
+        case gradient((inout Tensor, HookContext) throws -> Void)
+        case stopGradient
     }
 
     package let filter: ActivationFilter

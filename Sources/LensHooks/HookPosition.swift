@@ -183,12 +183,17 @@ extension Tensor {
                 }
             }
         }
-        return out
+        let shape = shape
+        return out.recorded("rows", from: self) { gradient in
+            var whole = Tensor(zeros: shape)
+            try whole.put(gradient, at: places, axis: axis)
+            return whole
+        }
     }
 
     /// Puts entries back where `rows(at:axis:)` took them.
     package mutating func put(_ rows: Tensor, at places: [HookPlace], axis: Int) throws {
-        let middle = shape[1..<axis].reduce(1, *), rest = shape[(axis + 1)...].reduce(1, *), length = shape[axis]
+        let middle = shape[1..<axis].reduce(1, *), rest = shape[(axis + 1)...].reduce(1, *), length = shape[axis], before = graph
         try rows.withUnsafeElements { source in
             try withUnsafeMutableElements { target in
                 for (index, place) in places.enumerated() {
@@ -198,6 +203,13 @@ extension Tensor {
                     }
                 }
             }
+        }
+        let rowsShape = rows.shape
+        self = recorded("put rows", from: [before, rows.graph]) { request in
+            let gradient = try request.first()
+            var kept = gradient
+            if request.wants[0] { try kept.put(Tensor(zeros: rowsShape), at: places, axis: axis) }
+            return [kept, request.wants[1] ? try gradient.rows(at: places, axis: axis) : nil]
         }
     }
 }

@@ -302,6 +302,9 @@ public enum HookSite: String, Sendable, Hashable, CaseIterable {
     /// Whether it belongs to a block.
     public var isInBlock: Bool { rawValue.hasPrefix("blocks.") }
 
+    /// Whether it holds numbers that gradients can be taken by, not integers.
+    public var isContinuous: Bool { self != .tokens && self != .expertIndices }
+
     /// Whether each expert of a layer has one.
     public var isPerExpert: Bool { rawValue.hasPrefix(Self.expertPrefix) }
     private static let expertPrefix = "blocks.{i}.mlp.experts.{e}."

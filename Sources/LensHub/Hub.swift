@@ -53,6 +53,18 @@ public struct Hub: Sendable {
         }
     }
 
+    /// The tokenizer's files of a repository that a model's configuration names (`tokenizer_name`), on the calling thread.
+    /// - Parameter isWanted: whether a folder has a tokenizer.
+    /// - Returns: a snapshot's folder; nil if it is not in the cache and nothing is to be downloaded, or for what is no hub id.
+    package func blockingTokenizer(named name: String, where isWanted: (String) -> Bool, isCancelled: @escaping () -> Bool = { false },
+                                   progress: @escaping (HubProgress) -> Void = { _ in }) throws -> String? {
+        guard let (id, folder) = try ModelLocator.repository(named: name, cache: settings.cache, where: isWanted) else { return nil }
+        if let folder { return folder }
+        if settings.isOffline { return nil }
+        let download = HubDownload(id, revision: "main", settings: settings, isCancelled: isCancelled, progress: progress)
+        return try download.run(files: SnapshotFiles.described)
+    }
+
     /// The model at a checkpoint of its training, on the calling thread.
     /// - Returns: a folder, or a file of weights whose `config.json` is in `folder`.
     package func blockingCheckpoint(_ checkpoint: TrainingCheckpoint, of name: String, isCancelled: @escaping () -> Bool = { false },

@@ -5,7 +5,7 @@ import LensHooks
 
 enum SnapshotFiles {
     /// Small files that say how to read the rest.
-    private static let described = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
+    static let described = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
     /// Weights, the best first; the first kind that is there is taken.
     private static let weights: [[String]] = [
         ["model.safetensors"], ["model.safetensors.index.json", "model-*-of-*.safetensors"], ["*.safetensors"],

@@ -44,7 +44,8 @@ extension ActivationCache {
     /// - Throws: `LensError` if the file cannot be read or holds something that is no activation.
     public init(contentsOf path: String) throws {
         let source = try openTensors(at: path)
-        let points = try source.names.filter { !["tokens", "decoder_tokens", "logits"].contains($0) }.map { name -> HookPoint in
+        let gradients = source.names.filter { $0.hasSuffix(ActivationCache.gradientSuffix) }
+        let points = try source.names.filter { !(["tokens", "decoder_tokens", "logits"] + gradients).contains($0) }.map { name -> HookPoint in
             guard let point = HookPoint(name: name) else {
                 throw LensError(.format, "not an activation", at: "\(path): \(name)", expected: "a hook name",
                                 advice: nearestName(to: name, among: HookSite.allCases.map(\.rawValue)).map { "did you mean \($0)?" })
@@ -55,6 +56,12 @@ extension ActivationCache {
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
         self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false",
                   hasGatedMLP: metadata["has_gated_mlp"].map { $0 == "true" } ?? points.contains { $0.site == .mlpPreLinear })
-        for point in HookPoint.inFiringOrder(points) { store(point.name, try Tensor(stored: point.name, in: source)) }
+        let ordered = HookPoint.inFiringOrder(points).map(\.name)
+        let known = Set(ordered.map { $0 + ActivationCache.gradientSuffix })
+        if let stranger = gradients.first(where: { !known.contains($0) }) {
+            throw LensError(.format, "a gradient without its activation", at: "\(path): \(stranger)")
+        }
+        let held = Set(gradients)
+        for name in ordered + ordered.map({ $0 + ActivationCache.gradientSuffix }).filter(held.contains) { store(name, try Tensor(stored: name, in: source)) }
     }
 }

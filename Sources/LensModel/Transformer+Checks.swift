@@ -98,11 +98,15 @@ extension Transformer {
         }
         let predicting = try logits.at(.all, .upTo(max(0, pos - 1)))
         let counts = mask.flatMap { row in zip(row, row.dropFirst()).map { $0 && $1 } }
-        let losses = try predicting.crossEntropy(targets: targets).array
-        let masked = zip(losses, counts).map { $1 ? $0 : 0 }
-        if perToken { return try Tensor(masked, shape: [batch, pos - 1]) }
+        let losses = try predicting.crossEntropy(targets: targets)
+        let masked = try Tensor(zip(losses.array, counts).map { $1 ? $0 : 0 }, shape: [batch, pos - 1]).recorded("mask", from: losses) { gradient in
+            try Tensor(zip(gradient.array, counts).map { $1 ? $0 : 0 }, shape: gradient.shape)
+        }
+        if perToken { return masked }
         let valid = counts.count(where: \.self)
-        return Tensor(Float(masked.reduce(0.0) { $0 + Double($1) } / Double(valid)))
+        return Tensor(Float(masked.array.reduce(0.0) { $0 + Double($1) } / Double(valid))).recorded("mean", from: masked) { gradient in
+            Tensor(repeating: try Float(Double(gradient.item()) / Double(valid)), shape: [batch, pos - 1])
+        }
     }
 }
 

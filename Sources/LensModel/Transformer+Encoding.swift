@@ -54,7 +54,7 @@ extension Transformer {
         var stream = try pass.embed(&tokens)
         for layer in 0..<encoder.config.nLayers {
             if Task.isCancelled || options.cancellation?.isCancelled == true { throw LensError(.cancelled, "the run was cancelled", at: "before encoder layer \(layer)") }
-            stream = try pass.block(layer, stream)
+            stream = try runBlock(pass, layer, stream, mask, options)
         }
         let output = try pass.finalNorm(stream)
         keyValues.encoded = EncodedInput(output: output, isReal: mask, layers: Array(repeating: nil, count: config.nLayers))

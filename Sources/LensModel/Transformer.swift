@@ -83,6 +83,11 @@ public struct Transformer: Sendable {
         public var step: Int?
         /// Stops the run between blocks, for callers that are no task.
         public var cancellation: Cancellation?
+        /// The sites whose gradients a run with gradients returns. `run` itself passes over it.
+        public var gradients: ActivationFilter = .none
+        /// Whether what blocks compute is not kept for the reverse pass but computed again there, from each block's input: less
+        /// memory, one more forward pass, the same bits. Blocks that someone looks into are kept.
+        public var recomputesBlocks = false
 
         public init(hooks: [Hook] = [], cache: ActivationFilter = .none, returnType: ReturnType = .logits,
                     lossPerToken: Bool = false, attentionMask: IntTensor? = nil, startAtLayer: Int? = nil,
@@ -117,7 +122,13 @@ public struct Transformer: Sendable {
     /// - Throws: `LensError(.usage)` or `(.shape)` for input that does not fit, `(.name)` for unknown activations,
     ///   `(.cancelled)` when the task is cancelled between blocks, and what hooks throw.
     public func run(_ input: Input, _ options: Options = Options(), keyValues: inout KeyValueCache?) throws -> Output {
-        let plan = try HookPlan(hooks: options.hooks, caching: options.cache, points: config.hookPoints, nLayers: config.nLayers)
+        try run(input, options, keyValues: &keyValues, recorder: nil)
+    }
+
+    /// The same, with the values of sites whose gradients are asked about given to `recorder`.
+    func run(_ input: Input, _ options: Options, keyValues: inout KeyValueCache?, recorder: GradientRecorder?) throws -> Output {
+        let plan = try HookPlan(hooks: options.hooks, caching: options.cache, gradients: options.gradients, recorder: recorder,
+                                points: config.hookPoints, nLayers: config.nLayers)
         let shape = try checkedShape(input)
         let start = try layerBound(options.startAtLayer, "startAtLayer") ?? 0
         let stop = try layerBound(options.stopAtLayer, "stopAtLayer")
@@ -176,7 +187,7 @@ public struct Transformer: Sendable {
             if Task.isCancelled || options.cancellation?.isCancelled == true {
                 throw LensError(.cancelled, "the run was cancelled", at: "before layer \(layer)")
             }
-            stream = try pass.block(layer, stream)
+            stream = try runBlock(pass, layer, stream, mask, options)
         }
         var output = try finish(pass, stream, tokens, mask, options, stopped: stopped)
         output.cache = options.removeBatchDim ? try pass.cache.removingBatchDim() : pass.cache

@@ -17,6 +17,8 @@ public struct KeyValuePages: Sendable {
     public private(set) var heldFrom = 0
     /// Row by row; nil: let go.
     private var pages: [[FloatStorage?]]
+    /// What came from tracked tensors, of keys and of values.
+    private(set) var trackedKeys = TrackedRuns(), trackedValues = TrackedRuns()
 
     public static let pageLength = Int(LENS_PAGE)
 
@@ -44,16 +46,18 @@ public struct KeyValuePages: Sendable {
         let position = count
         count += keys.shape[1]
         try write(keys: keys, values: values, at: position)
+        trackedKeys.append(keys, at: position)
+        trackedValues.append(values, at: position)
     }
 
     /// The keys at `range`: `[batch, range.count, kv_head, d_head]`.
     public func keys(_ range: Range<Int>) throws -> Tensor {
-        try read(range) { tensor in (tensor, nil) }
+        try read(range, trackedKeys) { tensor in (tensor, nil) }
     }
 
     /// The values at `range`: `[batch, range.count, kv_head, d_head]`.
     public func values(_ range: Range<Int>) throws -> Tensor {
-        try read(range) { tensor in (nil, tensor) }
+        try read(range, trackedValues) { tensor in (nil, tensor) }
     }
 
     /// The same values with all keys replaced: `keys: [batch, count, kv_head, d_head]`.
@@ -66,6 +70,8 @@ public struct KeyValuePages: Sendable {
         }
         var copy = self
         try copy.write(keys: keys, values: nil, at: 0)
+        copy.trackedKeys = TrackedRuns()
+        copy.trackedKeys.append(keys, at: 0)
         return copy
     }
 
@@ -91,6 +97,8 @@ public struct KeyValuePages: Sendable {
         chosen.count = count
         chosen.heldFrom = heldFrom
         chosen.pages = rows.map { pages[$0] }
+        chosen.trackedKeys = trackedKeys.selecting(rows: rows)
+        chosen.trackedValues = trackedValues.selecting(rows: rows)
         return chosen
     }
 
@@ -105,10 +113,20 @@ public struct KeyValuePages: Sendable {
         }
         count = length
         heldFrom = min(heldFrom, length)
+        trackedKeys = trackedKeys.truncated(to: length)
+        trackedValues = trackedValues.truncated(to: length)
         for row in 0..<batch {
             let kept = length == 0 ? 0 : (length - 1 + shift(row)) / Self.pageLength + 1
             pages[row].removeLast(max(0, pages[row].count - kept))
         }
+    }
+
+    /// The same keys and values as constants.
+    func detached() -> KeyValuePages {
+        var copy = self
+        copy.trackedKeys = TrackedRuns()
+        copy.trackedValues = TrackedRuns()
+        return copy
     }
 
     // MARK: Pages
@@ -128,7 +146,7 @@ public struct KeyValuePages: Sendable {
         }
     }
 
-    private func read(_ range: Range<Int>, into choose: (Tensor) -> (Tensor?, Tensor?)) throws -> Tensor {
+    private func read(_ range: Range<Int>, _ tracked: TrackedRuns, into choose: (Tensor) -> (Tensor?, Tensor?)) throws -> Tensor {
         guard range.lowerBound >= heldFrom, range.upperBound <= count else {
             throw LensError(.shape, "positions of keys and values", expected: "within \(heldFrom)..<\(count)", found: "\(range)")
         }
@@ -140,7 +158,8 @@ public struct KeyValuePages: Sendable {
                                 first.map(Int64.init), readable, Int64(width), keys?.storage.pointer, values?.storage.pointer)
             }
         }
-        return out
+        let inside = tracked.within(range), parts = inside.parts
+        return out.recorded("keys or values", from: inside.values) { try parts.of($0.first()) }
     }
 
     /// Makes the pages that hold `positions` exist and be ours alone.

@@ -25,6 +25,8 @@ public struct AttentionSpec: Sendable, Hashable {
     public var causal: Bool
     /// A query at p sees positions after p - window, where given.
     public var window: Int?
+    /// Where gradients of `sinks` are asked for: of shape `[heads]`.
+    package var sinksGraph: GraphValue?
 
     public init(heads: Int, kvHeads: Int, dHead: Int, scoreScale: Float, softcap: Float? = nil, alibi: [Float]? = nil, roundsALiBi: Bool = false,
                 causal: Bool = true, window: Int? = nil) {
@@ -47,6 +49,8 @@ public struct RelativeBias: Sendable, Hashable {
     public let reach: Int
     /// `[heads, 2 · reach + 1]`, from -reach on.
     let values: [Float]
+    /// Where gradients of the values are asked for: of shape `[heads, 2 · reach + 1]`.
+    package var graph: GraphValue?
 
     /// - Throws: `LensError(.shape)` if there is not a value for each head and distance.
     public init(heads: Int, reach: Int, values: [Float]) throws {
@@ -68,7 +72,7 @@ public enum AttentionSource: Sendable {
     /// The normalised pattern: `[batch, head, pos, key_pos]`.
     case pattern(Tensor)
 
-    fileprivate var tensor: Tensor {
+    var tensor: Tensor {
         switch self {
         case .queries(let tensor), .scores(let tensor), .pattern(let tensor): return tensor
         }
@@ -117,7 +121,7 @@ public func attention(_ spec: AttentionSpec, from source: AttentionSource, over 
                                  pattern: outputs.contains(.pattern) ? try Tensor(uninitialized: square) : nil,
                                  z: outputs.contains(.z) ? try Tensor(uninitialized: [batch, queries, spec.heads, spec.dHead]) : nil)
     try run(spec, source, pages, keyMask, queries, result)
-    return result
+    return recorded(result, spec, source, pages, keyMask, queries)
 }
 
 private func mismatch(_ expected: String, _ shape: [Int]) -> LensError {
@@ -126,8 +130,22 @@ private func mismatch(_ expected: String, _ shape: [Int]) -> LensError {
 
 private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyValuePages, _ keyMask: [UInt8]?,
                  _ queries: Int, _ result: AttentionResult) throws {
-    let isa = try Kernels.isa(), input = try source.tensor.contiguous()
-    let first = pages.first.map(Int64.init)
+    let isa = try Kernels.isa()
+    try withKernelArguments(spec, source, pages, keyMask, queries) { args in
+        args.scores_out = result.scores?.storage.pointer
+        args.pattern_out = result.pattern?.storage.pointer
+        args.z = result.z?.storage.pointer
+        let scratch = try FloatStorage(uninitialized: Int(lens_attention_scratch(&args)))
+        args.scratch = scratch.pointer
+        args.scratch_count = Int64(scratch.count)
+        withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+    }
+}
+
+/// Calls `body` with what attention reads, as the kernels take it; pointers are good inside it only.
+func withKernelArguments(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyValuePages, _ keyMask: [UInt8]?, _ queries: Int,
+                         _ body: (inout lens_attention_args) throws -> Void) throws {
+    let input = try source.tensor.contiguous(), first = pages.first.map(Int64.init)
     var args = lens_attention_args()
     args.batch = Int64(pages.batch)
     args.heads = Int64(spec.heads)
@@ -140,34 +158,28 @@ private func run(_ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyV
     args.rounds_alibi = spec.roundsALiBi
     args.causal = spec.causal
     args.window = Int64(spec.window ?? 0)
+    args.reach = Int64(spec.relative?.reach ?? 0)
     switch source {
     case .queries: args.q = input.elements
     case .scores: args.scores_in = input.elements
     case .pattern: args.pattern_in = input.elements
     }
-    args.scores_out = result.scores?.storage.pointer
-    args.pattern_out = result.pattern?.storage.pointer
-    args.z = result.z?.storage.pointer
     try withExtendedLifetime(input) {
         try pages.withPagePointers { pointers, width in
             args.pages_per_row = Int64(width)
-            let scratch = try FloatStorage(uninitialized: Int(lens_attention_scratch(&args)))
-            args.scratch = scratch.pointer
-            args.scratch_count = Int64(scratch.count)
-            pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in
-                first.withUnsafeBufferPointer { firstBuffer in
-                    (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
-                        (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
-                            (spec.relative?.values ?? []).withUnsafeBufferPointer { relative in
-                                (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
+            try pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in
+                try first.withUnsafeBufferPointer { firstBuffer in
+                    try (keyMask ?? []).withUnsafeBufferPointer { maskBuffer in
+                        try (spec.alibi ?? []).withUnsafeBufferPointer { slopes in
+                            try (spec.relative?.values ?? []).withUnsafeBufferPointer { relative in
+                                try (spec.sinks ?? []).withUnsafeBufferPointer { sinks in
                                     args.pages = UnsafePointer(readable)
                                     args.first = firstBuffer.baseAddress
                                     args.key_mask = keyMask == nil ? nil : maskBuffer.baseAddress
                                     args.alibi = spec.alibi == nil ? nil : slopes.baseAddress
                                     args.relative = spec.relative == nil ? nil : relative.baseAddress
-                                    args.reach = Int64(spec.relative?.reach ?? 0)
                                     args.sinks = spec.sinks == nil ? nil : sinks.baseAddress
-                                    withExtendedLifetime(scratch) { lens_attention(isa, &args) }
+                                    try body(&args)
                                 }
                             }
                         }

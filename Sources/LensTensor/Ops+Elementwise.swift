@@ -1,4 +1,4 @@
-// Element-wise operations: activations, sums and products with broadcasting.
+// Element-wise operations: activations, gates, and sums of parts.
 
 import CLensKernels
 import LensFiles
@@ -9,17 +9,20 @@ extension Tensor {
         // Without an activation of its own a gate is a product.
         if activation == .solu { return try gated(softmax(), LENS_ACT_NONE) }
         if activation == .xielu { return try applying(XIELU.fixed) }
+        return try applying(activation.kernel, activation.rawValue)
+    }
+
+    /// - Parameter name: of the operation, for messages.
+    func applying(_ activation: lens_act, _ name: String) throws -> Tensor {
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
-        withExtendedLifetime(x) { lens_activation(isa, activation.kernel, Int64(count), x.elements, out.storage.pointer) }
-        return out
+        withExtendedLifetime(x) { lens_activation(isa, activation, Int64(count), x.elements, out.storage.pointer) }
+        guard isTracked else { return out }
+        let input = x.detached()
+        return out.recorded(name, from: self) { try $0.backward(through: activation, at: input) }
     }
 
     /// The hyperbolic tangent of every element.
-    public func tanh() throws -> Tensor {
-        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
-        withExtendedLifetime(x) { lens_activation(isa, LENS_ACT_TANH, Int64(count), x.elements, out.storage.pointer) }
-        return out
-    }
+    public func tanh() throws -> Tensor { try applying(LENS_ACT_TANH, "tanh") }
 
     /// `cap · tanh(x / cap)` of every element; the tanh is that of softcapped scores.
     public func softcapped(_ cap: Float) throws -> Tensor {
@@ -29,7 +32,9 @@ extension Tensor {
             lens_activation(isa, LENS_ACT_TANH, Int64(count), out.storage.pointer, out.storage.pointer)
             lens_scale(isa, Int64(count), out.storage.pointer, cap, out.storage.pointer)
         }
-        return out
+        guard isTracked else { return out }
+        let input = x.detached()
+        return out.recorded("softcapped", from: self) { try $0.backward(through: LENS_ACT_TANH, at: input, factor: 1 / cap) }
     }
 
     /// `activation(gate) * self`; the bits are those of a product's epilogue.
@@ -46,14 +51,20 @@ extension Tensor {
         withExtendedLifetime((x, gate)) {
             lens_gated(isa, activation, Int64(count), gate.elements, x.elements, out.storage.pointer)
         }
-        return out
+        guard isTracked || gate.isTracked else { return out }
+        let (value, opening) = (x.detached(), gate.detached())
+        return out.recorded("gated", from: [graph, gate.graph]) { request in
+            let (ofValue, ofGate) = try request.first().backward(throughGate: activation, at: opening, value: value,
+                                                                 wantsValue: request.wants[0], wantsGate: request.wants[1])
+            return [ofValue, ofGate]
+        }
     }
 
     /// Every element times `factor`.
     public func scaled(by factor: Float) throws -> Tensor {
         let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
         withExtendedLifetime(x) { lens_scale(isa, Int64(count), x.elements, factor, out.storage.pointer) }
-        return out
+        return out.recorded("scaled", from: self) { try $0.scaled(by: factor) }
     }
 
     /// The sum over axis -2, part by part, plus bias and residual: `[…, parts, width]` to `[…, width]`. How split W_O
@@ -77,81 +88,13 @@ extension Tensor {
             lens_sum_parts(isa, Int64(outShape.dropLast().reduce(1, *)), Int64(parts), Int64(width), x.elements,
                            bias?.elements, residual?.elements, linear?.storage.pointer, out.storage.pointer)
         }
-        return (out, linear)
-    }
-
-    /// Adds with broadcasting.
-    /// - Throws: `LensError(.shape)` if the shapes do not broadcast together.
-    public static func + (a: Tensor, b: Tensor) throws -> Tensor {
-        guard a.shape == b.shape else {
-            return try broadcasting(a, b, +, "+", left: { gradient, _ in gradient }, right: { gradient, _, _ in gradient })
+        let shapes = (x: shape, bias: bias?.shape)
+        let recorded = Tensor.recorded("summedParts", [out, linear], from: [graph, bias?.graph, residual?.graph]) { request in
+            let ofSum = try sumOfPresent(request.outputs)
+            let ofParts = try ofSum.reshaped(Array(outShape.dropLast()) + [1, width]).broadcast(to: shapes.x)
+            let ofBias = try shapes.bias.map { try ofSum.reshaped([-1, width]).summed(axis: 0).reshaped($0) }
+            return [request.wants[0] ? ofParts : nil, request.wants[1] ? ofBias : nil, request.outputs[0]]
         }
-        let isa = try Kernels.isa(), a = try a.contiguous(), b = try b.contiguous()
-        let out = try Tensor(uninitialized: a.shape)
-        withExtendedLifetime((a, b)) { lens_add(isa, Int64(a.count), a.elements, b.elements, out.storage.pointer) }
-        return out.recorded("+", from: [a.graph, b.graph]) { [try $0.first(), try $0.first()] }
-    }
-
-    /// Subtracts with broadcasting.
-    public static func - (a: Tensor, b: Tensor) throws -> Tensor {
-        try broadcasting(a, b, -, "-", left: { gradient, _ in gradient }, right: { gradient, _, _ in try gradient * Tensor(-1) })
-    }
-
-    /// Multiplies with broadcasting.
-    public static func * (a: Tensor, b: Tensor) throws -> Tensor {
-        try broadcasting(a, b, *, "*", left: { gradient, b in try gradient * b }, right: { gradient, a, _ in try gradient * a })
-    }
-
-    /// Divides with broadcasting.
-    public static func / (a: Tensor, b: Tensor) throws -> Tensor {
-        try broadcasting(a, b, (/), "/", left: { gradient, b in try gradient / b },
-                         right: { gradient, a, b in try gradient * a / b / b * Tensor(-1) })
-    }
-
-    /// Adds `b`, broadcast to this shape, in place of self.
-    public static func += (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a + b) }
-    public static func -= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a - b) }
-    public static func *= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a * b) }
-    public static func /= (a: inout Tensor, b: Tensor) throws { a = try fitting(a, a / b) }
-
-    private static func fitting(_ old: Tensor, _ new: Tensor) throws -> Tensor {
-        guard new.shape == old.shape else {
-            throw LensError(.shape, "update in place would change the shape", expected: "\(old.shape)", found: "\(new.shape)")
-        }
-        return new
-    }
-
-    /// - Parameters:
-    ///   - left: the gradient of the outcome and `b` to that of `a`, before it is summed to the shape of `a`.
-    ///   - right: the gradient of the outcome, `a` and `b` to that of `b`.
-    private static func broadcasting(_ a: Tensor, _ b: Tensor, _ operation: (Float, Float) -> Float, _ name: String,
-                                     left: @escaping @Sendable (Tensor, Tensor) throws -> Tensor,
-                                     right: @escaping @Sendable (Tensor, Tensor, Tensor) throws -> Tensor) throws -> Tensor {
-        let out = try broadcasting(a, b, operation)
-        guard a.isTracked || b.isTracked else { return out }
-        let (x, y) = (a.detached(), b.detached())
-        return out.recorded(name, from: [a.graph, b.graph]) { request in
-            let gradient = try request.first()
-            return [request.wants[0] ? try left(gradient, y).summed(to: x.shape) : nil,
-                    request.wants[1] ? try right(gradient, x, y).summed(to: y.shape) : nil]
-        }
-    }
-
-    private static func broadcasting(_ a: Tensor, _ b: Tensor, _ operation: (Float, Float) -> Float) throws -> Tensor {
-        let shape = try Layout.broadcastShape(a.shape, b.shape)
-        let a = try a.broadcast(to: shape), b = try b.broadcast(to: shape)
-        let out = try Tensor(uninitialized: shape)
-        var rightRuns: [(Int, Int)] = []
-        b.layout.forEachRun { start, stride, _ in rightRuns.append((start, stride)) }
-        var destination = out.storage.pointer, run = 0
-        a.layout.forEachRun { start, stride, length in
-            let (right, rightStride) = rightRuns[run]
-            for i in 0..<length {
-                destination[i] = operation(a.storage.pointer[start + i * stride], b.storage.pointer[right + i * rightStride])
-            }
-            destination += length
-            run += 1
-        }
-        return withExtendedLifetime((a, b)) { out }
+        return (recorded[0] ?? out, recorded[1])
     }
 }

@@ -48,28 +48,85 @@ extension Tensor {
         withExtendedLifetime((x, gate)) {
             lens_clamped_gate(isa, alpha, limit, Int64(count), gate.elements, x.elements, out.storage.pointer)
         }
-        return out
+        guard isTracked || gate.isTracked else { return out }
+        let (value, opening) = (x.detached(), gate.detached())
+        return out.recorded("clampedGate", from: [graph, gate.graph]) { request in
+            let gradient = try request.first().contiguous(), isa = try Kernels.isa()
+            let ofValue = request.wants[0] ? try Tensor(uninitialized: value.shape) : nil
+            let ofGate = request.wants[1] ? try Tensor(uninitialized: value.shape) : nil
+            withExtendedLifetime((gradient, value, opening)) {
+                lens_clamped_gate_backward(isa, alpha, limit, Int64(value.count), opening.elements, value.elements, gradient.elements,
+                                           ofGate?.storage.pointer, ofValue?.storage.pointer)
+            }
+            return [ofValue, ofGate]
+        }
     }
 
     /// 1 / (1 + e^-x) of every element.
-    public func sigmoid() throws -> Tensor {
-        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
-        withExtendedLifetime(x) { lens_activation(isa, LENS_ACT_SIGMOID, Int64(count), x.elements, out.storage.pointer) }
-        return out
-    }
+    public func sigmoid() throws -> Tensor { try applying(LENS_ACT_SIGMOID, "sigmoid") }
 
     /// Adds `weights[i]` times row i of `x: [ids.count, width]` to row `ids[i]` of this tensor `[rows, width]`, i by i.
+    /// - Parameter weights: `[ids.count]`
     /// - Throws: `LensError(.shape)` for an id outside the rows, or shapes that do not fit.
-    public mutating func addRows(_ ids: [Int], of x: Tensor, times weights: [Float]) throws {
-        guard rank == 2, x.shape == [ids.count, shape[1]], weights.count == ids.count else {
+    public mutating func addRows(_ ids: [Int], of x: Tensor, times weights: Tensor) throws {
+        guard rank == 2, x.shape == [ids.count, shape[1]], weights.shape == [ids.count] else {
             throw LensError(.shape, "adding rows", expected: "[\(ids.count), width] and as many weights to [rows, width]",
-                            found: "\(x.shape) and \(weights.count) to \(shape)")
+                            found: "\(x.shape) and \(weights.shape) to \(shape)")
         }
-        let isa = try Kernels.isa(), ids = try checkedIDs(ids, below: shape[0]), x = try x.contiguous(), width = shape[1]
+        let isa = try Kernels.isa(), ids = try checkedIDs(ids, below: shape[0]), width = shape[1]
+        let rows = try x.contiguous(), factors = try weights.contiguous(), inputs = [graph, x.graph, weights.graph]
         try withUnsafeMutableElements { destination in
             guard let base = destination.baseAddress else { return }
-            withExtendedLifetime(x) { lens_add_rows(isa, Int64(ids.count), Int64(width), ids, weights, x.elements, base) }
+            withExtendedLifetime((rows, factors)) {
+                lens_add_rows(isa, Int64(ids.count), Int64(width), ids, factors.elements, rows.elements, base)
+            }
         }
+        let added = rows.detached(), times = factors.detached()
+        self = recorded("added rows", from: inputs) { request in
+            let isa = try Kernels.isa(), gradient = try request.first().contiguous()
+            let ofRows = request.wants[1] ? try Tensor(uninitialized: [ids.count, width]) : nil
+            let ofWeights = request.wants[2] ? try Tensor(uninitialized: [ids.count]) : nil
+            withExtendedLifetime((added, times, gradient)) {
+                lens_add_rows_gradient(isa, Int64(ids.count), Int64(width), ids, times.elements, added.elements, gradient.elements,
+                                       ofRows?.storage.pointer, ofWeights?.storage.pointer)
+            }
+            return [gradient, ofRows, ofWeights]
+        }
+    }
+
+    /// The same with plain numbers as weights.
+    public mutating func addRows(_ ids: [Int], of x: Tensor, times weights: [Float]) throws {
+        try addRows(ids, of: x, times: Tensor(weights, shape: [weights.count]))
+    }
+
+    /// The elements at `places`, counted in row-major order: `[places.count]`.
+    /// - Throws: `LensError(.shape)` for a place outside.
+    public func elements(at places: [Int]) throws -> Tensor {
+        try Self.checkPlaces(places, below: count)
+        let out = try Tensor(uninitialized: [places.count]), shape = shape
+        try withUnsafeElements { elements in
+            for (index, place) in places.enumerated() { out.storage.pointer[index] = elements[place] }
+        }
+        return out.recorded("elements", from: self) { try $0.placed(at: places, in: shape) }
+    }
+
+    /// Zeros of `shape` with these elements, in row-major order, added at `places`.
+    /// - Throws: `LensError(.shape)` for a place outside, or another number of places than elements.
+    public func placed(at places: [Int], in shape: [Int]) throws -> Tensor {
+        guard places.count == count else {
+            throw LensError(.shape, "placing elements", expected: "\(count) places", found: "\(places.count)")
+        }
+        let out = Tensor(zeros: shape), before = self.shape
+        try Self.checkPlaces(places, below: out.count)
+        try withUnsafeElements { elements in
+            for (index, place) in places.enumerated() { out.storage.pointer[place] += elements[index] }
+        }
+        return out.recorded("placed", from: self) { try $0.elements(at: places).reshaped(before) }
+    }
+
+    private static func checkPlaces(_ places: [Int], below count: Int) throws {
+        guard let outside = places.first(where: { $0 < 0 || $0 >= count }) else { return }
+        throw LensError(.shape, "an element outside a tensor", expected: "0..<\(count)", found: "\(outside)")
     }
 }
 

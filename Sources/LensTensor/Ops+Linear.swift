@@ -83,10 +83,19 @@ extension PackedMatrix {
         }
         let shape = Array(x.shape.dropLast()) + [columns]
         let out = try Tensor(uninitialized: shape)
-        let linear = epilogue.keepsLinear ? try Tensor(uninitialized: shape) : nil
+        let inputs = [x.graph, graph, epilogue.bias?.graph, epilogue.gate?.graph, epilogue.residual?.graph]
+        let isTracked = inputs.contains { $0 != nil }
+        // Storing changes no bit; the reverse of an activation needs what went into it.
+        let isNeeded = isTracked && (epilogue.activation != nil || epilogue.gate != nil)
+        let linear = epilogue.keepsLinear || isNeeded ? try Tensor(uninitialized: shape) : nil
         try run(x, rows: range, columns: 0..<columns, block: block, epilogue, out: out.storage.pointer,
                 linear: linear?.storage.pointer, shape: shape)
-        return (out, linear)
+        guard isTracked else { return (out, linear) }
+        let pullback = ProductPullback(matrix: detached(), rows: range, x: graph == nil ? nil : x.detached(), xShape: x.shape,
+                                       activation: epilogue.activation, linear: isNeeded ? linear : nil,
+                                       gate: epilogue.gate?.detached(), residualShape: epilogue.residual?.shape)
+        let node = GraphNode("product", inputs: inputs, outputShapes: epilogue.keepsLinear ? [shape, shape] : [shape]) { try pullback($0) }
+        return (out.attached(to: GraphValue(node)), epilogue.keepsLinear ? linear?.attached(to: GraphValue(node, output: 1)) : nil)
     }
 
     /// The same for an activation that does not ride: it takes the stored product.
@@ -108,10 +117,22 @@ extension PackedMatrix {
             throw LensError(.shape, "columns of a product", expected: "[…, \(rows)] to […, \(self.columns)]",
                             found: "\(x.shape) to \(out.shape), columns \(columns)")
         }
-        let shape = out.shape
+        let shape = out.shape, inputs = [out.graph, x.graph, graph, bias?.graph]
         try out.withUnsafeMutableElements { destination in
             guard let base = destination.baseAddress else { return }
             try run(x, rows: 0..<rows, columns: columns, block: nil, Epilogue(bias: bias), out: base, linear: nil, shape: shape)
+        }
+        let matrix = detached(), kept = graph == nil ? nil : x.detached(), xShape = x.shape
+        out = out.recorded("product columns", from: inputs) { request in
+            let wants = request.wants, whole = try request.first(), place = [TensorIndex](repeating: .all, count: shape.count - 1) + [.range(columns)]
+            let own = try whole.view(place).contiguous()
+            var before = whole, biasGradient = Tensor(zeros: [matrix.columns])
+            if wants[0] { try before.assign(0, at: place) }
+            if wants[3] { try biasGradient.assign(own.summed(to: [columns.count]), at: [.range(columns)]) }
+            return [wants[0] ? before : nil,
+                    wants[1] ? try matrix.inputGradient(own, rows: 0..<matrix.rows, columns: columns).reshaped(xShape) : nil,
+                    wants[2] ? try kept.map { try matrix.weightGradient(own, $0, rows: 0..<matrix.rows, columns: columns) } ?? nil : nil,
+                    wants[3] ? biasGradient : nil]
         }
     }
 

@@ -50,7 +50,11 @@ public func norm(_ kind: NormKind, _ x: Tensor, eps: Float, scale: Tensor? = nil
                   bias?.elements, result.out?.storage.pointer, result.normalized?.storage.pointer,
                   result.scale?.storage.pointer)
     }
-    return result
+    let inputs = [x.graph, scale?.graph, weight?.graph, bias?.graph]
+    guard inputs.contains(where: { $0 != nil }) else { return result }
+    let backward = NormBackward(kind: kind, eps: eps, x: x.detached(), scale: scale?.detached(), weight: weight?.detached(), biasShape: bias?.shape)
+    let recorded = Tensor.recorded("norm", [result.out, result.normalized, result.scale], from: inputs) { try backward($0) }
+    return NormResult(out: recorded[0], normalized: recorded[1], scale: recorded[2])
 }
 
 /// `x * weight + bias` along the last axis, the last step of `norm` with the same bits.
@@ -68,5 +72,8 @@ public func affine(_ x: Tensor, weight: Tensor?, bias: Tensor?) throws -> Tensor
         lens_affine(isa, Int64(x.shape.dropLast().reduce(1, *)), Int64(width), x.elements, weight?.elements, bias?.elements,
                     out.storage.pointer)
     }
-    return out
+    let inputs = [x.graph, weight?.graph, bias?.graph]
+    guard inputs.contains(where: { $0 != nil }) else { return out }
+    let backward = AffineBackward(x: weight?.isTracked == true ? x.detached() : nil, weight: weight?.detached(), biasShape: bias?.shape)
+    return out.recorded("affine", from: inputs) { try backward($0) }
 }

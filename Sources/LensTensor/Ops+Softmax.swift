@@ -6,12 +6,14 @@ import LensFiles
 extension Tensor {
     /// Softmax over the last axis; a row of nothing but -inf gives zeros.
     public func softmax() throws -> Tensor {
-        try overRows { isa, rows, width, x, out in lens_softmax(isa, rows, width, x, out) }
+        let out = try overRows { isa, rows, width, x, out in lens_softmax(isa, rows, width, x, out) }
+        return out.recorded("softmax", from: self) { try $0.overRows(of: out, lens_softmax_backward) }
     }
 
     /// Log-softmax over the last axis.
     public func logSoftmax() throws -> Tensor {
-        try overRows { isa, rows, width, x, out in lens_log_softmax(isa, rows, width, x, out) }
+        let out = try overRows { isa, rows, width, x, out in lens_log_softmax(isa, rows, width, x, out) }
+        return out.recorded("logSoftmax", from: self) { try $0.overRows(of: out, lens_log_softmax_backward) }
     }
 
     private func overRows(_ body: (OpaquePointer, Int64, Int64, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void) throws -> Tensor {
@@ -23,6 +25,15 @@ extension Tensor {
         return out
     }
 
+    private typealias Backward = (OpaquePointer, Int64, Int64, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
+
+    /// This gradient of `output` through the softmax that made it.
+    private func overRows(of output: Tensor, _ backward: Backward) throws -> Tensor {
+        try overRows { isa, rows, width, gradient, out in
+            withExtendedLifetime(output) { backward(isa, rows, width, output.elements, gradient, out) }
+        }
+    }
+
     /// `-logSoftmax[target]` of each row, without storing the rows: `[…, vocab]` and as many targets to `[…]`.
     /// - Throws: `LensError(.shape)` for a target outside the vocabulary or a wrong number of them.
     public func crossEntropy(targets: [Int]) throws -> Tensor {
@@ -31,19 +42,41 @@ extension Tensor {
         }
         let isa = try Kernels.isa(), ids = try checkedIDs(targets, below: width)
         let out = try Tensor(uninitialized: Array(shape.dropLast()))
+        try forEachBlockOfRows { x, rows, stride, first in
+            ids.withUnsafeBufferPointer { ids in
+                guard let targets = ids.baseAddress else { return }
+                lens_cross_entropy(isa, Int64(rows), Int64(width), x, Int64(stride), targets + first, out.storage.pointer + first)
+            }
+        }
+        guard isTracked else { return out }
+        let logits = detached()
+        return out.recorded("crossEntropy", from: self) { try logits.crossEntropyBackward($0, ids) }
+    }
+
+    /// The gradient of `crossEntropy` on these logits: `(softmax - target) · gradient`, each row from the logits at once.
+    private func crossEntropyBackward(_ gradient: Tensor, _ ids: [Int32]) throws -> Tensor {
+        let isa = try Kernels.isa(), gradient = try gradient.contiguous(), out = try Tensor(uninitialized: shape), width = shape[rank - 1]
+        try forEachBlockOfRows { x, rows, stride, first in
+            ids.withUnsafeBufferPointer { ids in
+                guard let targets = ids.baseAddress else { return }
+                lens_cross_entropy_backward(isa, Int64(rows), Int64(width), x, Int64(stride), targets + first,
+                                            gradient.elements + first, out.storage.pointer + first * width)
+            }
+        }
+        return withExtendedLifetime(gradient) { out }
+    }
+
+    /// Calls `body` with the first element of rows, their number, their distance and the first one's number.
+    private func forEachBlockOfRows(_ body: (UnsafePointer<Float>, Int, Int, Int) -> Void) throws {
         // A batch's logits without their last position are rows with gaps between: not worth a copy of all of them.
         let hasRows = rank == 3 && layout.strides[2] == 1 && shape[1] > 0
         let x = hasRows ? self : try contiguous()
-        let blocks = hasRows ? shape[0] : 1, rows = hasRows ? shape[1] : ids.count
-        ids.withUnsafeBufferPointer { ids in
+        let blocks = hasRows ? shape[0] : 1, rows = hasRows ? shape[1] : shape.dropLast().reduce(1, *)
+        withExtendedLifetime(x) {
             for block in 0..<blocks {
-                guard let first = ids.baseAddress else { return }
-                let start = hasRows ? x.elements + block * layout.strides[0] : x.elements
-                lens_cross_entropy(isa, Int64(rows), Int64(width), start, Int64(hasRows ? layout.strides[1] : width), first + block * rows,
-                                   out.storage.pointer + block * rows)
+                body(hasRows ? x.elements + block * layout.strides[0] : x.elements, rows, hasRows ? layout.strides[1] : shape[rank - 1], block * rows)
             }
         }
-        return withExtendedLifetime(x) { out }
     }
 
     /// The index of the largest element of each row (the first of equals; NaN counts as largest, so it is seen).
@@ -63,12 +96,5 @@ extension Tensor {
             }
         }
         return try IntTensor(best, shape: Array(shape.dropLast()))
-    }
-
-    /// The mean of all elements, summed in double precision.
-    public func mean() throws -> Float {
-        try withUnsafeElements { elements in
-            Float(elements.reduce(0.0) { $0 + Double($1) } / Double(elements.count))
-        }
     }
 }

@@ -33,7 +33,11 @@ extension Tensor {
             }
             next += tensor.count
         }
-        return out
+        let ends = tensors.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.shape[0]) }
+        return out.recorded("concatenated", from: tensors.map(\.graph)) { request in
+            let gradient = try request.first()
+            return try request.wants.indices.map { request.wants[$0] ? try gradient.view([.range(ends[$0]..<ends[$0 + 1])]) : nil }
+        }
     }
 
     /// The axes in a new order; a view.
@@ -62,35 +66,13 @@ extension Tensor {
             return index < 0 ? index + size : index
         }
         let front = try movingAxis(axis, to: 0), rest = Array(front.shape.dropFirst())
-        return try Tensor.stacked(rows.map { try front.at(.at($0)) }, shape: rest).movingAxis(0, to: axis)
-    }
-
-    /// The sum over an axis, in double precision.
-    public func summed(axis: Int) throws -> Tensor {
-        let axis = try layout.axis(axis), front = try movingAxis(axis, to: 0), rest = Array(front.shape.dropFirst())
-        let width = rest.reduce(1, *)
-        var sums = [Double](repeating: 0, count: width)
-        for index in 0..<shape[axis] {
-            try front.at(.at(index)).withUnsafeElements { elements in
-                for i in 0..<width { sums[i] += Double(elements[i]) }
-            }
-        }
-        return try Tensor(sums.map { Float($0) }, shape: rest)
+        return try front.reshaped([size, rest.reduce(1, *)]).gatherRows(rows).reshaped([rows.count] + rest).movingAxis(0, to: axis)
     }
 
     /// Each row of the last axis less its mean.
     public func centered() throws -> Tensor {
         guard let width = shape.last, width > 0 else { return self }
-        var result = try copied()
-        try result.withUnsafeMutableElements { elements in
-            for start in stride(from: 0, to: elements.count, by: width) {
-                var sum = 0.0
-                for i in start..<start + width { sum += Double(elements[i]) }
-                let mean = Float(sum / Double(width))
-                for i in start..<start + width { elements[i] -= mean }
-            }
-        }
-        return result
+        return try self - mean(axis: -1, keepsAxis: true)
     }
 
     /// The product of rows with a matrix: `[…, k]` and `[k, n]` to `[…, n]`; with a vector `[k]` to `[…]`.
@@ -100,7 +82,15 @@ extension Tensor {
             throw LensError(.shape, "product with a matrix", expected: "a matrix of \(shape.last ?? 0) rows for \(shape)", found: "\(matrix.shape)")
         }
         let columns = matrix.rank == 2 ? matrix : try matrix.reshaped([width, 1])
-        let out = try PackedMatrix(columns).product(self).out
-        return matrix.rank == 2 ? out : try out.reshaped(Array(shape.dropLast()))
+        let out = try PackedMatrix(columns.detached()).product(detached()).out
+        let (x, w) = (detached(), columns.detached())
+        let product = out.recorded("matmul", from: [graph, columns.graph]) { request in
+            let gradient = try request.first()
+            let ofRows = request.wants[0] ? try PackedMatrix(w.permuted(1, 0)).product(gradient).out : nil
+            let flat = try gradient.reshaped([-1, w.shape[1]])
+            let ofMatrix = request.wants[1] ? try PackedMatrix(flat).product(x.reshaped([flat.shape[0], width]).permuted(1, 0)).out : nil
+            return [ofRows, ofMatrix]
+        }
+        return matrix.rank == 2 ? product : try product.reshaped(Array(shape.dropLast()))
     }
 }

@@ -14,6 +14,20 @@ public struct XIELU: Sendable, Hashable {
     /// αₚ and αₙ as the function has them.
     public let alphaP: Float, alphaN: Float
     public let beta: Float, eps: Float
+    /// What αₚ and αₙ were made from, where that is tracked.
+    let learnedP: Learned?, learnedN: Learned?
+
+    /// A tracked number as it is kept, and how much its function grows with it.
+    struct Learned: Hashable {
+        let value: GraphValue, shape: [Int], slope: Float
+
+        init?(_ kept: Tensor) throws {
+            guard let value = kept.graph else { return nil }
+            self.value = value
+            shape = kept.shape
+            slope = try 1 / (1 + Float(exp(-Double(kept.item()))))
+        }
+    }
 
     /// What αₚ and αₙ are kept as where nothing was learned: softplus makes 0.8 and 0.3 of them.
     public static let alphaPDefault = Float(log(expm1(0.8))), alphaNDefault = Float(log(expm1(0.3)))
@@ -22,15 +36,24 @@ public struct XIELU: Sendable, Hashable {
     ///   - alphaP: as kept: αₚ is softplus of it.
     ///   - alphaN: as kept: αₙ is β + softplus of it.
     public init(alphaP: Float, alphaN: Float, beta: Float = 0.5, eps: Float = -1e-6) {
-        func softplus(_ x: Float) -> Float { x > 20 ? x : Float(log1p(exp(Double(x)))) }
-        self.init(softplus(alphaP), beta + softplus(alphaN), beta, eps)
+        self.init(Self.softplus(alphaP), beta + Self.softplus(alphaN), beta, eps)
     }
 
-    private init(_ alphaP: Float, _ alphaN: Float, _ beta: Float, _ eps: Float) {
+    /// The same of tensors of one element: their gradients are known if they are tracked.
+    /// - Throws: `LensError(.shape)` for more elements.
+    public init(alphaP: Tensor, alphaN: Tensor, beta: Float = 0.5, eps: Float = -1e-6) throws {
+        self.init(Self.softplus(try alphaP.item()), beta + Self.softplus(try alphaN.item()), beta, eps, try Learned(alphaP), try Learned(alphaN))
+    }
+
+    private static func softplus(_ x: Float) -> Float { x > 20 ? x : Float(log1p(exp(Double(x)))) }
+
+    private init(_ alphaP: Float, _ alphaN: Float, _ beta: Float, _ eps: Float, _ learnedP: Learned? = nil, _ learnedN: Learned? = nil) {
         self.alphaP = alphaP
         self.alphaN = alphaN
         self.beta = beta
         self.eps = eps
+        self.learnedP = learnedP
+        self.learnedN = learnedN
     }
 
     /// TransformerLens' function without learned numbers.
@@ -44,17 +67,38 @@ extension Tensor {
         withExtendedLifetime(x) {
             lens_xielu(isa, Int64(count), x.elements, xielu.alphaP, xielu.alphaN, xielu.beta, xielu.eps, out.storage.pointer)
         }
-        return out
+        let inputs = [graph, xielu.learnedP?.value, xielu.learnedN?.value]
+        guard inputs.contains(where: { $0 != nil }) else { return out }
+        let input = x.detached()
+        return out.recorded("xielu", from: inputs) { try $0.first().backward(through: xielu, at: input, wants: $0.wants) }
+    }
+
+    /// This gradient of xIELU of `x` as those of `x` and of the two learned numbers.
+    private func backward(through xielu: XIELU, at x: Tensor, wants: [Bool]) throws -> [Tensor?] {
+        let isa = try Kernels.isa(), gradient = try contiguous()
+        let outs = try wants.map { $0 ? try Tensor(uninitialized: shape) : nil }
+        withExtendedLifetime((gradient, x)) {
+            lens_xielu_backward(isa, Int64(count), x.elements, xielu.alphaP, xielu.alphaN, xielu.beta, xielu.eps, gradient.elements,
+                                outs[0]?.storage.pointer, outs[1]?.storage.pointer, outs[2]?.storage.pointer)
+        }
+        func total(_ shares: Tensor?, _ learned: XIELU.Learned?) throws -> Tensor? {
+            guard let shares, let learned else { return nil }
+            return try shares.sum().scaled(by: learned.slope).reshaped(learned.shape)
+        }
+        return [outs[0], try total(outs[1], xielu.learnedP), try total(outs[2], xielu.learnedN)]
     }
 
     /// Every element kept within `bounds`; NaN stays.
     public func clamped(to bounds: ClosedRange<Float>) throws -> Tensor {
-        let x = try contiguous(), out = try Tensor(uninitialized: shape)
-        let source = x.elements, destination = out.storage.pointer, low = bounds.lowerBound, high = bounds.upperBound
-        return withExtendedLifetime(x) {
-            for index in 0..<count {
-                let value = source[index]
-                destination[index] = value < low ? low : value > high ? high : value
+        let isa = try Kernels.isa(), x = try contiguous(), out = try Tensor(uninitialized: shape)
+        let low = bounds.lowerBound, high = bounds.upperBound
+        withExtendedLifetime(x) { lens_clamp(isa, low, high, Int64(count), x.elements, out.storage.pointer) }
+        guard isTracked else { return out }
+        let input = x.detached()
+        return out.recorded("clamped", from: self) { gradient in
+            let isa = try Kernels.isa(), gradient = try gradient.contiguous(), out = try Tensor(uninitialized: input.shape)
+            withExtendedLifetime((input, gradient)) {
+                lens_clamp_backward(isa, low, high, Int64(input.count), input.elements, gradient.elements, out.storage.pointer)
             }
             return out
         }

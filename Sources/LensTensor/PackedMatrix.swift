@@ -5,7 +5,7 @@
 import CLensKernels
 import LensFiles
 
-/// A weight matrix in the kernel's panels; immutable once made.
+/// A weight matrix in the kernel's panels; immutable once made (processing rewrites one that nobody else holds).
 public final class PackedMatrix: Sendable {
     /// Rows: the input width, k.
     public let rows: Int
@@ -22,7 +22,10 @@ public final class PackedMatrix: Sendable {
         PackedMatrix(sharing: self, GraphValue(GraphNode("weights", inputs: [], outputShapes: [[rows, columns]]) { _ in [] }))
     }
 
-    private init(sharing other: PackedMatrix, _ graph: GraphValue) {
+    /// The same weights as constants.
+    package func detached() -> PackedMatrix { graph == nil ? self : PackedMatrix(sharing: self, nil) }
+
+    private init(sharing other: PackedMatrix, _ graph: GraphValue?) {
         rows = other.rows
         columns = other.columns
         format = other.format
@@ -96,6 +99,9 @@ public final class PackedMatrix: Sendable {
             withUnsafePointer(to: matrix) { lens_pack_blocks($0, Int64(columns.lowerBound), Int64(columns.count), base) }
         }
 
+        /// Calls `body` with the matrix as the kernels take it.
+        func withKernelMatrix<R>(_ body: (UnsafePointer<lens_matrix>) throws -> R) rethrows -> R { try withUnsafePointer(to: matrix, body) }
+
         private func check(_ rows: Range<Int>, _ columns: Range<Int>) throws {
             guard rows.lowerBound >= 0, rows.upperBound <= matrix.k, columns.lowerBound >= 0, columns.upperBound <= matrix.n else {
                 throw LensError(.shape, "block outside the matrix", expected: "within [\(matrix.k), \(matrix.n)]",
@@ -153,7 +159,14 @@ public final class PackedMatrix: Sendable {
             lens_unpack(isa, matrix, Int64(block.lowerBound), Int64(block.count), Int64(range.lowerBound), Int64(range.count),
                         result.storage.pointer, Int64(range.count), 1)
         }
-        return result
+        let whole = [rows, columns]
+        return result.recorded("unpacked", from: [graph]) { request in
+            let gradient = try request.first()
+            guard gradient.shape != whole else { return [gradient] }
+            var all = Tensor(zeros: whole)
+            try all.assign(gradient, at: [.range(block), .range(range)])
+            return [all]
+        }
     }
 
     /// The blocks of whole columns, as a GGUF file has them: those of one column after another. The bytes that
@@ -179,7 +192,14 @@ public final class PackedMatrix: Sendable {
         let ids = try checkedIDs(ids, below: columns), isa = try Kernels.isa()
         let result = try Tensor(uninitialized: [ids.count, rows])
         withKernelMatrix { lens_gather_columns(isa, $0, Int64(ids.count), ids, result.storage.pointer) }
-        return result
+        let (rows, columns) = (rows, columns)
+        return result.recorded("columns", from: [graph]) { request in
+            let gradient = try request.first().contiguous(), whole = Tensor(zeros: [rows, columns])
+            withExtendedLifetime(gradient) {
+                lens_add_columns(Int64(ids.count), Int64(rows), Int64(columns), ids, gradient.elements, whole.storage.pointer)
+            }
+            return [whole]
+        }
     }
 }
 

@@ -90,7 +90,7 @@ package final class BufferPool: Sendable {
     package var shelvedBytes: Int { shelves.withLock { $0.bytes } }
 
     package func take(byteCount: Int, recycled: Bool = true) throws -> Block {
-        let capacity = Self.sizeClass(byteCount)
+        let capacity = recycled ? Self.sizeClass(byteCount) : byteCount
         if recycled, capacity >= Self.pooledFrom {
             let shelved = shelves.withLock { shelves -> Block? in
                 guard let block = shelves.free[capacity]?.popLast()?.block else { return nil }
@@ -112,10 +112,9 @@ package final class BufferPool: Sendable {
 
     package func give(_ block: Block) {
         guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return block.release() }
-        var block = block
-        block.isZeroed = false
-        let returned = block
-        let evicted = shelves.withLock { shelves -> [Block] in
+        var returned = block
+        returned.isZeroed = false
+        let evicted = shelves.withLock { [returned] shelves -> [Block] in
             var evicted: [Block] = []
             while shelves.bytes + returned.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
             shelves.time += 1

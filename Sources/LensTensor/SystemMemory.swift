@@ -10,8 +10,8 @@ import Darwin
 #endif
 
 enum SystemMemory {
-    /// Blocks from this size on are mapped; smaller ones are the C allocator's.
-    static let mappedFrom = 1 << 20
+    /// Blocks from this size on are mapped: between ones that live long the C allocator would leave holes. Smaller ones are its own.
+    static let mappedFrom = 256 << 10
     private static let hugePage = 2 << 20
 
     /// `byteCount` zeroed bytes that begin where a huge page may; nil if the system has no memory.

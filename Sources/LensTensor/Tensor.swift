@@ -24,8 +24,9 @@ public struct Tensor: Sendable {
     }
 
     /// Uninitialised, for a kernel that writes every element.
-    package init(uninitialized shape: [Int]) throws {
-        storage = try FloatStorage(uninitialized: checkedCount(shape))
+    /// - Parameter recycled: false for what lives long: its buffer is not the pool's.
+    package init(uninitialized shape: [Int], recycled: Bool = true) throws {
+        storage = try FloatStorage(uninitialized: checkedCount(shape), recycled: recycled)
         layout = Layout(contiguous: shape)
     }
 

@@ -52,16 +52,20 @@ public struct ModelFolder: Sendable {
     }
 
     /// Loads the weights.
-    /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration.
-    public func load() throws -> Transformer {
+    /// - Parameter processing: how they are rewritten, each as it is read.
+    /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration,
+    ///   `.usage` for a step of the processing asked for by name that would change what the model computes.
+    public func load(processing: WeightProcessing = .none) throws -> Transformer {
+        let stored = try storedParameters()
+        if processing != .none { return try Transformer.processed(stored, processing, keeping: dtype) }
+        return try Transformer(config: stored.config, parameters: stored.all(keeping: dtype))
+    }
+
+    private func storedParameters() throws -> StoredParameters {
         guard let architecture else {
             try refuseAdapter("a model under TransformerLens' names")
-            let tensors = try openWeights(), kept = dtype ?? .float32
-            guard let old = OldCheckpoint(tensors) else {
-                return try Transformer(config: config, savedParameters: tensors, stored: storedConfig, keeping: kept)
-            }
-            let parameters = try Parameters(tensors: old.parameters(tensors, stored: storedConfig, for: config), for: config, keeping: kept)
-            return try Transformer(config: config, parameters: parameters)
+            let tensors = try openWeights()
+            return try OldCheckpoint(tensors)?.stored(tensors, stored: storedConfig, for: config) ?? config.savedParameters(tensors, stored: storedConfig)
         }
         if gguf != nil { try refuseAdapter("a GGUF file") }
         let stored = try openWeights()
@@ -69,9 +73,8 @@ public struct ModelFolder: Sendable {
         let isTurned = (stored as? GGUFFile)?[ModelQuantizer.layoutKey] == .string("linear")
         let tensors = gguf == nil ? try adapted(stored, architecture) : stored
         let config = architecture.settled(config, tensors), storedConfig = architecture.settled(storedConfig, tensors)
-        let loader = WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, dtype: dtype, tensors: tensors,
-                                  changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 })
-        return try Transformer(config: config, parameters: loader.load())
+        return try WeightLoader(architecture: architecture, config: config, storedConfig: storedConfig, tensors: tensors,
+                                changeRule: gguf != nil ? \.inGGUF : isTurned ? \.linear : { $0 }).stored()
     }
 
     /// The tensors with the adapter, if one was asked for.

@@ -92,8 +92,19 @@ public enum ModelLocator {
         LensError(.name, "not a revision", at: name, expected: "a branch, a tag or a commit")
     }
 
+    /// The snapshot in the cache of a repository that another's configuration names: a tokenizer's, say.
+    /// - Parameters:
+    ///   - name: a hub id, or a registered name.
+    ///   - isWanted: whether a folder holds what is looked for.
+    /// - Returns: the repository's id, and the folder if there is one; nil for what is no hub id.
+    package static func repository(named name: String, cache: String = cacheFolder, where isWanted: (String) -> Bool) throws -> (id: String, folder: String?)? {
+        let id = RegisteredModel.named(name)?.hubID ?? name
+        return isHubID(id) ? (id, try snapshot(of: id, "main", in: cache, where: isWanted)) : nil
+    }
+
     /// The folder of a snapshot in the cache that has a configuration.
-    private static func snapshot(of hubID: String, _ revision: String, in cache: String) throws -> String? {
+    private static func snapshot(of hubID: String, _ revision: String, in cache: String,
+                                 where isWanted: (String) -> Bool = ModelFolder.isModel) throws -> String? {
         guard isRevision(revision) else { throw notARevision(revision) }
         for id in [hubID] + (RegisteredModel.named(hubID)?.formerIDs ?? []) {
             let repository = "\(cache)/models--\(id.split(separator: "/").joined(separator: "--"))"
@@ -103,7 +114,7 @@ public enum ModelLocator {
                 commit = String(decoding: bytes.filter { $0 > 32 }, as: UTF8.self)
             }
             let folder = "\(repository)/snapshots/\(commit)"
-            if isPlainName(commit), ModelFolder.isModel(folder) { return folder }
+            if isPlainName(commit), isWanted(folder) { return folder }
         }
         return nil
     }

@@ -24,15 +24,14 @@ enum OldCheckpoint {
     /// Layers up to which the old models' position table, and all their matrices, are the other way round.
     private static let turnedPositions = 8, turnedMatrices = 6
 
-    /// Today's parameters, of the layers and positions that are loaded.
+    /// Today's parameters, of the layers and positions that are loaded, not yet read.
     /// - Parameter stored: the configuration of what the file holds.
     /// - Throws: `LensError(.weights)` for tensors that are none, or shapes that do not fit.
-    func parameters(_ tensors: any TensorSource, stored: ModelConfig, for config: ModelConfig) throws -> [String: Tensor] {
+    func stored(_ tensors: any TensorSource, stored: ModelConfig, for config: ModelConfig) throws -> StoredParameters {
         try stored.validate()
         try stored.checkLayers(against: tensors)
         let storedSpecs = Dictionary(uniqueKeysWithValues: stored.parameterSpecs.map { ($0.name, $0) })
-        let specs = Dictionary(uniqueKeysWithValues: config.parameterSpecs.map { ($0.name, $0) })
-        var parameters: [String: Tensor] = [:]
+        var sources: [String: String] = [:]
         for source in tensors.names where !source.hasSuffix(".attn.mask") && !source.hasSuffix(".attn.IGNORE") {
             // Its size too, before it is read: a file can say a tensor is larger than any memory.
             let shape = try tensors.requireEntry(source).shape
@@ -40,11 +39,11 @@ enum OldCheckpoint {
                 throw LensError(.weights, "unknown parameter", at: "\(tensors.location): \(source)", expected: "a parameter of this configuration",
                                 found: "shape \(shape)")
             }
-            guard let wanted = specs[name] else { continue }
-            let tensor = try fitted(Tensor(stored: source, in: tensors), spec, layers: stored.nLayers, at: "\(tensors.location): \(source)")
-            parameters[name] = wanted.shape == spec.shape ? tensor : try tensor.at(.upTo(wanted.shape[0])).copied()
+            sources[name] = source
         }
-        return parameters
+        return config.savedParameters(from: sources, tensors, stored: storedSpecs) { tensor, spec in
+            try fitted(tensor, spec, layers: stored.nLayers, at: "\(tensors.location): \(spec.name)")
+        }
     }
 
     /// Today's name of a tensor.

@@ -14,7 +14,7 @@ struct WeightLoader {
     /// What the file holds: more layers and positions, it may be.
     let storedConfig: ModelConfig
     /// How weights are kept; nil: as the file has them.
-    let dtype: WeightFormat?
+    private(set) var dtype: WeightFormat?
     let tensors: any TensorSource
     private let changeRule: (WeightRule) -> WeightRule
     let buffer = ChunkBuffer()
@@ -47,38 +47,56 @@ struct WeightLoader {
         deinit { bytes.deallocate() }
     }
 
+    /// Where a parameter is in the file.
+    private struct Place {
+        let rule: WeightRule
+        /// Its tensors: one, or one for each head.
+        let names: [String]
+        let spec: ParameterSpec
+    }
+
+    /// All parameters.
     /// - Throws: `LensError(.weights)`.
-    func load() throws -> Parameters {
+    func load() throws -> Parameters { try stored().all(keeping: dtype) }
+
+    /// The parameters, found and not yet read.
+    /// - Throws: `LensError(.weights)` for missing and extra tensors.
+    func stored() throws -> StoredParameters {
+        let places = try places()
+        return StoredParameters(config, at: tensors.location, isQuantized: tensors.names.contains { tensors.blockType($0) != nil }, names: places.keys) { name, dtype in
+            guard let place = places[name] else { throw LensError(.weights, "missing parameter", at: name) }
+            var loader = self
+            loader.dtype = dtype
+            let parameter = try loader.read(place)
+            let isCut = name == "pos_embed.W_pos" && storedConfig.position == .learned && config.nCtx < storedConfig.nCtx
+            return isCut ? try parameter.firstRows(config.nCtx) : parameter
+        }
+    }
+
+    private func places() throws -> [String: Place] {
         try storedConfig.checkLayers(against: tensors)
         let rules = architecture.weights(storedConfig).map(changeRule).flatMap { $0.expanded(layers: storedConfig.nLayers) }
         let specs = Dictionary(uniqueKeysWithValues: storedConfig.parameterSpecs.map { ($0.name, $0) })
         var unused = Set(tensors.names)
-        var values: [String: Parameter] = [:]
+        var places: [String: Place] = [:]
         for rule in rules {
             guard let spec = specs[rule.parameter] else {
                 throw LensError(.weights, "weight map names an unknown parameter", at: rule.parameter)
             }
             // What the configuration says is not there is not taken if it is: it stays an extra tensor.
             guard spec.isExpected else { continue }
-            if rule.source.contains("{h}") {
-                values[rule.parameter] = .tensor(try pieces(rule, spec, &unused))
-                continue
-            }
-            guard let (place, names) = stored(rule) else {
+            let found = try rule.source.contains("{h}") ? (rule, pieces(rule, spec)) : stored(rule)
+            guard let (place, names) = found else {
                 throw LensError(.weights, "missing tensor", at: tensors.location,
                                 expected: rule.places.flatMap(\.tensors).map(usual).joined(separator: " or "),
                                 advice: nearestName(to: usual(rule.source), among: tensors.names.prefix(2_000))
                                     .map { "the nearest name is \($0)" })
             }
             unused.subtract(names)
-            if config.isCutOff(rule.parameter) { continue }
-            values[rule.parameter] = try read(place, names, spec)
-        }
-        if storedConfig.position == .learned, config.nCtx < storedConfig.nCtx {
-            values["pos_embed.W_pos"] = try values["pos_embed.W_pos"]?.firstRows(config.nCtx)
+            if !config.isCutOff(rule.parameter) { places[rule.parameter] = Place(rule: place, names: names, spec: spec) }
         }
         try checkUnused(unused)
-        do { return try Parameters(values, for: config) } catch let error as LensError { throw error.located(in: tensors.location) }
+        return places
     }
 
     /// The form of a rule that the file has, and the names of its tensors.
@@ -118,7 +136,9 @@ struct WeightLoader {
         }
     }
 
-    private func read(_ rule: WeightRule, _ names: [String], _ spec: ParameterSpec) throws -> Parameter {
+    private func read(_ place: Place) throws -> Parameter {
+        let rule = place.rule, names = place.names, spec = place.spec
+        if rule.source.contains("{h}") { return .tensor(try joined(rule, names, spec)) }
         if rule.form == .mxfp4 { return try readMXFP4(rule, names, spec) }
         let entry = try tensors.requireEntry(names[0])
         if let kept = try blocks(rule, entry, spec) { return kept }
@@ -213,14 +233,19 @@ struct WeightLoader {
         return spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
     }
 
-    /// A parameter `[head, width]` with a tensor for each head.
-    private func pieces(_ rule: WeightRule, _ spec: ParameterSpec, _ unused: inout Set<String>) throws -> Tensor {
-        var values = Tensor(zeros: spec.shape)
-        for (head, source) in rule.sources(for: spec.shape).enumerated() {
+    /// The tensors of a parameter `[head, width]` that has one for each head.
+    private func pieces(_ rule: WeightRule, _ spec: ParameterSpec) throws -> [String] {
+        try rule.sources(for: spec.shape).map { source in
             guard let name = stored(source) else {
                 throw LensError(.weights, "missing tensor", at: tensors.location, expected: usual(source))
             }
-            unused.remove(name)
+            return name
+        }
+    }
+
+    private func joined(_ rule: WeightRule, _ names: [String], _ spec: ParameterSpec) throws -> Tensor {
+        var values = Tensor(zeros: spec.shape)
+        for (head, name) in names.enumerated() {
             let entry = try tensors.requireEntry(name)
             try values.set(.at(head), to: plain(rule, entry, element(of: entry), shape: Array(spec.shape.dropFirst())))
         }

@@ -79,11 +79,16 @@ extension HookedEncoding {
 
     /// One forward pass on what `toTokens` gave.
     public func run(_ batch: EncoderTokens, _ options: Transformer.Options = .init()) throws -> Transformer.Output {
+        try model.run(.tokens(batch.tokens), prepared(batch, options))
+    }
+
+    /// The options of a run with the model's hooks, kinds of tokens and the mask.
+    func prepared(_ batch: EncoderTokens, _ options: Transformer.Options) -> Transformer.Options {
         var options = options
         options.hooks = scopedHooks + options.hooks
         options.tokenTypes = options.tokenTypes ?? batch.tokenTypeIds
         options.attentionMask = options.attentionMask ?? batch.attentionMask
-        return try model.run(.tokens(batch.tokens), options)
+        return options
     }
 
     /// Logits of every token at every position: `[batch, pos, d_vocab]`.
@@ -114,11 +119,14 @@ extension HookedEncoding {
 
     /// Logits (the encoder's output, for a model without a masked-language head) and the activations that `namesFilter`
     /// names (all, unless told).
+    /// - Parameter metric: where given, the cache holds its gradient beside each activation, under the name with `_grad` after it
+    ///   (TransformerLens' `incl_bwd`; an encoder has no loss of its own).
     public func runWithCache(_ input: some ModelInput, namesFilter: ActivationFilter = .all, hooks: [Hook] = [],
                              posSlice: TensorIndex = .all, removeBatchDim: Bool = false, tokenTypeIds: IntTensor? = nil,
-                             attentionMask: IntTensor? = nil) throws -> (Tensor, ActivationCache) {
-        let options = Transformer.Options(hooks: hooks, cache: namesFilter, posSlice: posSlice, removeBatchDim: removeBatchDim)
-        let output = try run(input, options, tokenTypeIds: tokenTypeIds, attentionMask: attentionMask)
+                             attentionMask: IntTensor? = nil, inclBwdOf metric: Metric? = nil) throws -> (Tensor, ActivationCache) {
+        let batch = try toTokens(input, truncate: false), tokens = (batch.tokens, tokenTypeIds ?? batch.tokenTypeIds, attentionMask ?? batch.attentionMask)
+        let options = prepared(tokens, .init(hooks: hooks, cache: namesFilter, posSlice: posSlice, removeBatchDim: removeBatchDim))
+        let output = try metric.map { try runWithBackward(.tokens(batch.tokens), options, $0) } ?? model.run(.tokens(batch.tokens), options)
         return (try required(output.logits ?? output.residual, "the run returned nothing"), output.cache)
     }
 

@@ -63,13 +63,20 @@ extension HookedEncodingDecoding {
     /// - Throws: `LensError`; what hooks throw.
     public func run(_ input: some ModelInput, decoderInput: (any ModelInput)? = nil, _ options: Transformer.Options = .init(),
                     attentionMask: IntTensor? = nil, addSpecialTokens: Bool = true) throws -> Transformer.Output {
+        let (tokens, options) = try prepared(input, decoderInput: decoderInput, options, attentionMask: attentionMask, addSpecialTokens: addSpecialTokens)
+        return try model.run(tokens, options)
+    }
+
+    /// The decoder's tokens of a run, and its options with the model's hooks, what the encoder reads and the masks.
+    func prepared(_ input: some ModelInput, decoderInput: (any ModelInput)?, _ options: Transformer.Options, attentionMask: IntTensor?,
+                  addSpecialTokens: Bool = true) throws -> (Transformer.Input, Transformer.Options) {
         let read = try toTokens(input, addSpecialTokens: addSpecialTokens)
         let written = try padded(decoderRows(decoderInput, batch: read.tokens.shape[0]))
         var options = options
         options.hooks = scopedHooks + options.hooks
         options.encoderInput = EncoderInput(read.tokens, attentionMask: attentionMask ?? read.attentionMask)
         options.attentionMask = options.attentionMask ?? written.mask
-        return try model.run(.tokens(written.tokens), options)
+        return (.tokens(written.tokens), options)
     }
 
     /// Logits of the decoder's next tokens: `[batch, decoder_pos, d_vocab]`.
@@ -91,11 +98,15 @@ extension HookedEncodingDecoding {
     }
 
     /// Logits and the activations that `namesFilter` names (all, unless told).
+    /// - Parameters:
+    ///   - inclBwd: whether the cache holds gradients too, each beside its activation under the name with `_grad` after it.
+    ///   - metric: what the gradients are of; nil: the loss of the decoder's tokens.
     public func runWithCache(_ input: some ModelInput, decoderInput: (any ModelInput)? = nil, namesFilter: ActivationFilter = .all,
-                             hooks: [Hook] = [], posSlice: TensorIndex = .all, removeBatchDim: Bool = false,
-                             attentionMask: IntTensor? = nil) throws -> (Tensor, ActivationCache) {
-        let options = Transformer.Options(hooks: hooks, cache: namesFilter, posSlice: posSlice, removeBatchDim: removeBatchDim)
-        let output = try run(input, decoderInput: decoderInput, options, attentionMask: attentionMask)
+                             hooks: [Hook] = [], posSlice: TensorIndex = .all, removeBatchDim: Bool = false, inclBwd: Bool = false,
+                             attentionMask: IntTensor? = nil, of metric: Metric? = nil) throws -> (Tensor, ActivationCache) {
+        let (tokens, options) = try prepared(input, decoderInput: decoderInput, .init(hooks: hooks, cache: namesFilter, posSlice: posSlice,
+                                                                                      removeBatchDim: removeBatchDim), attentionMask: attentionMask)
+        let output = try inclBwd ? runWithBackward(tokens, options, metric) : model.run(tokens, options)
         return (try required(output.logits, "the run returned no logits"), output.cache)
     }
 

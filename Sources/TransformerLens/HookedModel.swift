@@ -89,8 +89,10 @@ extension HookedModel {
 
     func requiredTokenizer() throws -> Tokenizer {
         guard let tokenizer else {
-            throw LensError(.usage, "this model has no tokenizer", expected: "a folder with tokenizer.json",
-                            advice: "give tokens instead of text")
+            let name = config.tokenizerName
+            throw LensError(.usage, "this model has no tokenizer", expected: name.map { "\($0), which its configuration names" } ?? "a folder with tokenizer.json",
+                            advice: name.map { "download \($0) (huggingface-cli download), pass its tokenizer, or give tokens instead of text" }
+                                ?? "give tokens instead of text")
         }
         return tokenizer
     }

@@ -25,11 +25,18 @@ extension HookedRunning {
     /// - Throws: `LensError`; what hooks throw.
     public func run(_ input: some ModelInput, _ options: Transformer.Options = .init(), prependBOS: Bool? = nil,
                     paddingSide: PaddingSide = .right) throws -> Transformer.Output {
+        let (tokens, options) = try prepared(input, options, prependBOS: prependBOS, paddingSide: paddingSide)
+        return try model.run(tokens, options)
+    }
+
+    /// The tokens of a run, and its options with the model's hooks and the mask.
+    func prepared(_ input: some ModelInput, _ options: Transformer.Options, prependBOS: Bool?,
+                  paddingSide: PaddingSide) throws -> (Transformer.Input, Transformer.Options) {
         let batch = try tokenBatch(input, prependBOS: prependBOS, paddingSide: paddingSide)
         var options = options
         options.hooks = scopedHooks + options.hooks
         if options.attentionMask == nil { options.attentionMask = batch.mask }
-        return try model.run(.tokens(batch.tokens), options)
+        return (.tokens(batch.tokens), options)
     }
 
     /// Logits: `[batch, pos, d_vocab_out]`.
@@ -62,13 +69,15 @@ extension HookedRunning {
     ///   - hooks: edits and reads of this run; the cache holds what they leave.
     ///   - posSlice: positions to keep, on the position axis of every activation.
     ///   - removeBatchDim: drop the batch axis of the cache (the batch must be 1).
+    ///   - inclBwd: whether the cache holds gradients too, each beside its activation under the name with `_grad` after it.
+    ///   - metric: what the gradients are of; nil: the loss.
     /// - Returns: logits `[batch, pos, d_vocab_out]` (the residual stream `[batch, pos, d_model]` with `stopAtLayer`).
     public func runWithCache(_ input: some ModelInput, namesFilter: ActivationFilter = .all, hooks: [Hook] = [],
-                             stopAtLayer: Int? = nil, posSlice: TensorIndex = .all, removeBatchDim: Bool = false,
-                             prependBOS: Bool? = nil, paddingSide: PaddingSide = .right) throws -> (Tensor, ActivationCache) {
-        let options = Transformer.Options(hooks: hooks, cache: namesFilter, stopAtLayer: stopAtLayer, posSlice: posSlice,
-                                          removeBatchDim: removeBatchDim)
-        let output = try run(input, options, prependBOS: prependBOS, paddingSide: paddingSide)
+                             stopAtLayer: Int? = nil, posSlice: TensorIndex = .all, removeBatchDim: Bool = false, inclBwd: Bool = false,
+                             prependBOS: Bool? = nil, paddingSide: PaddingSide = .right, of metric: Metric? = nil) throws -> (Tensor, ActivationCache) {
+        let (tokens, options) = try prepared(input, Transformer.Options(hooks: hooks, cache: namesFilter, stopAtLayer: stopAtLayer, posSlice: posSlice,
+                                                                        removeBatchDim: removeBatchDim), prependBOS: prependBOS, paddingSide: paddingSide)
+        let output = try inclBwd ? runWithBackward(tokens, options, metric) : model.run(tokens, options)
         return (try required(output.logits ?? output.residual), output.cache)
     }
 

@@ -63,22 +63,20 @@ public struct HookedTransformer: Sendable, HookedRunning {
             } else {
                 path = try Hub().blockingFolder(of: name)
             }
-            return try HookedTransformer(folder: path, processing: processing, options: options, tokenizer: tokenizer)
+            // For a model of the hub the tokenizer's repository may be asked too.
+            let other = try tokenizer ?? (fileExists(name) ? nil : Tokenizer.named(in: path, options, Hub()))
+            return try HookedTransformer(folder: path, processing: processing, options: options, tokenizer: other)
         }.value
     }
 
-    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given; the weights are
-    /// rewritten as by `fromPretrained`.
+    /// Loads a model's folder or file (`ModelFolder`), with its tokenizer if it has one and no other is given (or that of the
+    /// repository its configuration names, if the hub's cache has it); the weights are rewritten as by `fromPretrained`.
     public init(folder path: String, processing: WeightProcessing = .default, options: LoadOptions = LoadOptions(),
                 tokenizer: Tokenizer? = nil) throws {
-        // What is rewritten is read as it is, and rounded or quantised once, after that.
-        var stored = options
-        if processing != .none { stored.dtype = nil }
-        let folder = try ModelFolder(path: path, options: stored)
+        let folder = try ModelFolder(path: path, options: options)
         try ModelConfig.Kind.decoder.require(in: folder.config, at: path)
-        let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) : nil
-        let model = try Transformer.processed(folder.load(), processing, keeping: processing == .none ? nil : options.dtype)
-        self.init(model, tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
+        let own = try tokenizer == nil ? Tokenizer.beside(ModelFolder.ggufFile(path) ?? path) ?? Tokenizer.named(in: folder.config, nil) : nil
+        self.init(try folder.load(processing: processing), tokenizer: tokenizer ?? own, eosTokens: try endTokens(inFolder: path))
     }
 
     /// The model with one parameter replaced, in TransformerLens' name and shape; the rest is shared.

@@ -67,7 +67,9 @@ struct ModelOptions: ParsableArguments {
         progress.show("loading \(model) …")
         defer { progress.clear() }
         let (path, options) = try place(progress)
-        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default, options: options)
+        // For a model of the hub the tokenizer's repository may be asked too.
+        let tokenizer = try fileExists(model) ? nil : Tokenizer.named(in: path, options, Hub())
+        return try HookedTransformer(folder: path, processing: WeightProcessing(name: processing) ?? .default, options: options, tokenizer: tokenizer)
     }
 
     /// What of the model to load, and how.

@@ -28,6 +28,9 @@ struct Run: ParsableCommand {
     @Option(name: .customLong("cache"), help: ArgumentHelp("Activations to keep. Repeatable.", valueName: "filter"))
     var filters: [String] = []
 
+    @Flag(name: .customLong("grad"), help: "Keep the gradient of the loss (the mean over all tokens) at each kept activation too, as NAME_grad.")
+    var keepsGradients = false
+
     @OptionGroup var editing: EditOptions
 
     @Option(help: ArgumentHelp("Write tokens, logits and the kept activations: a .safetensors or .npz file.", valueName: "file"))
@@ -42,6 +45,7 @@ struct Run: ParsableCommand {
         if let out, !out.hasSuffix(".safetensors"), !out.hasSuffix(".npz") {
             throw ValidationError("--out takes a name ending in .safetensors or .npz, not '\(out)'")
         }
+        guard !keepsGradients || !filters.isEmpty else { throw ValidationError("--grad is about the activations that --cache keeps: name some") }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
     }
 
@@ -66,12 +70,32 @@ struct Run: ParsableCommand {
             run.returnType = .both
             run.lossPerToken = true
         }
-        let result = try model.run(rows, run, paddingSide: input.side)
+        let result = try pass(run, rows) { try model.run(rows, run, paddingSide: input.side) }
+            backward: { try model.runWithGradients(rows, $0, paddingSide: input.side, of: $1) }
         guard let logits = result.logits else { return }
         let tokens = try model.toTokens(rows, paddingSide: input.side, truncate: false)
         if let out { try saveRun(tokens: tokens, logits: logits, cache: result.cache, to: out) }
         let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, input.side, top: top, model) }
         try output.json ? printJSON(json(reports.map(\.json), result.cache, edits)) : printText(reports, result.cache)
+    }
+
+    /// A pass over rows of tokens, or one there and back: the cache then holds gradients of the loss too.
+    func pass(_ options: Transformer.Options, _ rows: [[Int]], forward: () throws -> Transformer.Output,
+              backward: (Transformer.Options, Metric) throws -> Gradients) throws -> Transformer.Output {
+        guard keepsGradients else { return try forward() }
+        guard options.returnType == .both else {
+            throw LensError(.usage, "no loss to go back from", at: "--grad", expected: "a row of two tokens or more, of a model that predicts its own tokens")
+        }
+        var options = options
+        options.gradients = options.cache
+        let pairs = rows.reduce(0) { $0 + max(0, $1.count - 1) }
+        let found = try backward(options) { output in
+            guard let losses = output.loss else { throw LensError(.usage, "no loss to go back from", at: "--grad") } // unreachable: it was asked for
+            return try losses.sum() / Tensor(Float(pairs))
+        }
+        var output = found.output
+        output.cache = found.cache
+        return output
     }
 
     func printText(_ reports: [RowReport], _ cache: ActivationCache) throws {

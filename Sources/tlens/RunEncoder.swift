@@ -7,6 +7,7 @@ extension Run {
     /// One pass of an encoder.
     func run(_ model: HookedEncoder, _ edits: [Edit]) throws {
         try refusePadding()
+        guard !keepsGradients else { throw LensError(.usage, "an encoder has no loss to go back from", at: "--grad") }
         let batch = try model.toTokens(input.given(), addSpecialTokens: input.addsSpecialTokens, truncate: false)
         let result = try model.run(batch, .init(hooks: editing.hooks(edits, model), cache: .names(filters)))
         if let out { try saveRun(tokens: batch.tokens, logits: result.logits, cache: result.cache, to: out) }
@@ -30,7 +31,8 @@ extension Run {
             run.returnType = .both
             run.lossPerToken = true
         }
-        let result = try model.run(given, decoderInput: rows, run)
+        let result = try pass(run, rows) { try model.run(given, decoderInput: rows, run) }
+            backward: { try model.runWithGradients(given, decoderInput: rows, $0, of: $1) }
         guard let logits = result.logits else { return }
         if let out { try saveRun(tokens: model.padded(given).tokens, decoderTokens: model.padded(rows).tokens, logits: logits, cache: result.cache, to: out) }
         let reports = try rows.indices.map { try RowReport(rows[$0], row: $0, logits, result.loss, .right, top: top, model) }

@@ -62,6 +62,7 @@ struct Tokenize: ParsableCommand {
         if isFolder(model), !fileExists("\(model)/config.json") { return (try Tokenizer(folder: model), nil, .decoder) }
         let folder = try localFolder(of: model, Progress(output))
         let config = try ModelFolder(path: folder).config
+        if let named = try Tokenizer.named(in: folder, LoadOptions(), fileExists(model) ? nil : Hub()) { return (named, config.defaultPrependBOS, config.kind) }
         return (try Tokenizer(folder: folder), config.defaultPrependBOS, config.kind)
     }
 }

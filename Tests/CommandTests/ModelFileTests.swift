@@ -1,7 +1,9 @@
 // MODEL as a file: GGUF, what torch.save wrote; and the options that load a part of a model or an adapter.
 
+import Foundation
 import LensFiles
 import Testing
+import TinyModels
 
 @Suite struct ModelFileTests {
     private static let tests = "\(#filePath)".split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
@@ -20,6 +22,33 @@ import Testing
         let named = try await document(["run", folder + "/weights.pt", "--config", folder + "/tl_config.json"] + run)
         #expect(try await document(["run", folder] + run) == named)
         #expect(try await failure(["run", folder + "/weights.pt", "--config", folder + "/none.json"] + run).contains("none.json"))
+    }
+
+    /// A model trained in TransformerLens names its tokenizer: another repository, found in the hub's cache.
+    @Test func tokenizerOfAnotherRepository() async throws {
+        let folder = try TestFolder(), cache = try TestFolder(), words = "models--org--words"
+        var config = try #require(JSON.parse(file: Self.goldens + "/native-ln/tl_config.json").objectValue)
+        config["tokenizer_name"] = "org/words"
+        try folder.write("config.json", JSON.object(config))
+        try folder.write("weights.pt", try Array(Data(contentsOf: URL(fileURLWithPath: Self.goldens + "/native-ln/weights.pt"))))
+        let environment = ["HF_HUB_CACHE": cache.path]
+        let run = ["run", folder.path, "--prompt", "Hello", "--processing", "none"]
+        let refused = try await tlens(run, environment: environment)
+        #expect(refused.code != 0 && refused.errorLines.count == 1 && refused.err.contains("org/words"), "\(refused.err)")
+        #expect(try await tlens(["run", folder.path, "--tokens", "1,2"], environment: environment).code == 0)
+        for place in ["refs", "snapshots/abc"] {
+            try FileManager.default.createDirectory(atPath: cache("\(words)/\(place)"), withIntermediateDirectories: true)
+        }
+        try cache.write("\(words)/refs/main", "abc")
+        try cache.write("\(words)/snapshots/abc/tokenizer.json", TinyTokenizer.json)
+        try cache.write("\(words)/snapshots/abc/tokenizer_config.json", TinyTokenizer.config)
+        let found = try await tlens(["tokenize", folder.path, "Hello World"], environment: environment)
+        let own = try TestFolder()
+        try TinyGPT2().write(to: own.path)
+        #expect(found.code == 0 && found.out == (try await tlens(["tokenize", own.path, "Hello World"]).out), "\(found.err)")
+        // The vocabulary is another's, which is what a run says.
+        let wrong = try await tlens(run, environment: environment)
+        #expect(wrong.err.contains("vocabulary") || wrong.code == 0, "\(wrong.err)")
     }
 
     @Test func parts() async throws {

@@ -19,6 +19,8 @@ struct Finished {
     let signal: Int32?
     let out: String
     let err: String
+    /// The most memory it had, in bytes, as far as it was seen; nil where the system does not say.
+    let peakMemory: Int?
 
     /// Lines on stderr.
     var errorLines: [String] { err.split(separator: "\n").map(String.init) }
@@ -90,24 +92,37 @@ private func runBlocking(_ executable: String, _ arguments: [String], _ environm
     close(input[0])
     defer { close(input[1]) }
     guard code == 0 else { throw LensError(.machine, "cannot run", at: executable, found: String(cString: strerror(code))) }
-    let status = wait(for: process, seconds)
+    let (status, peakMemory) = wait(for: process, seconds)
     if status == nil { Issue.record("tlens \(arguments.joined(separator: " ")): not done after \(seconds) s", sourceLocation: place) }
     let signal = (status ?? SIGKILL) & 0x7F
     return Finished(code: signal == 0 ? ((status ?? 0) >> 8) & 0xFF : nil, signal: signal == 0 ? nil : signal,
-                    out: try folder.read("out"), err: try folder.read("err"))
+                    out: try folder.read("out"), err: try folder.read("err"), peakMemory: peakMemory)
 }
 
-/// The status of a process when it ends; nil if it had to be killed.
-private func wait(for process: pid_t, _ seconds: Int) -> Int32? {
-    var status: Int32 = 0
+/// The status of a process when it ends, nil if it had to be killed; and its largest resident set. (What `wait4` tells of that
+/// may be this process' own, from before the other's program was put in its place.)
+private func wait(for process: pid_t, _ seconds: Int) -> (status: Int32?, peakMemory: Int?) {
+    var status: Int32 = 0, peak: Int?
     let end = ContinuousClock.now + .seconds(seconds)
     while ContinuousClock.now < end {
-        if waitpid(process, &status, WNOHANG) == process { return status }
+        if waitpid(process, &status, WNOHANG) == process { return (status, peak) }
+        peak = residentPeak(of: process) ?? peak
         usleep(2_000)
     }
     kill(process, SIGKILL)
     waitpid(process, &status, 0)
-    return nil
+    return (nil, peak)
+}
+
+/// Bytes; nil for a process that has gone, or has not started its own program.
+private func residentPeak(of process: pid_t) -> Int? {
+    guard let file = fopen("/proc/\(process)/status", "r") else { return nil }
+    defer { fclose(file) }
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = fread(&buffer, 1, buffer.count, file)
+    let lines = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: "\n")
+    guard lines.first?.hasSuffix("tlens") == true, let line = lines.first(where: { $0.hasPrefix("VmHWM:") }) else { return nil }
+    return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
 }
 
 private func variables(_ changes: [String: String?]) -> [String] {

@@ -53,6 +53,23 @@ import Testing
         #expect(server.seen.count == count)
     }
 
+    /// The tokenizer of a repository that a configuration names: its small files, and no weights.
+    @Test func aTokenizersRepository() throws {
+        let place = Place(), repository = ServedRepository(id: "org/words", files: Self.plain.files)
+        defer { place.remove() }
+        let server = try LoopbackServer { request, _ in repository.answer(request) }
+        defer { server.stop() }
+        let hub = place.hub(server), hasTokenizer = { FileManager.default.fileExists(atPath: $0 + "/tokenizer.json") }
+        #expect(try place.hub(server) { $0.isOffline = true }.blockingTokenizer(named: "org/words", where: hasTokenizer) == nil)
+        let folder = try #require(try hub.blockingTokenizer(named: "org/words", where: hasTokenizer))
+        #expect(folder == "\(place.cache)/models--org--words/snapshots/\(repository.commit)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["config.json", "tokenizer.json"])
+        let count = server.seen.count
+        #expect(try place.hub(server) { $0.isOffline = true }.blockingTokenizer(named: "org/words", where: hasTokenizer) == folder)
+        #expect(server.seen.count == count)
+        #expect(try hub.blockingTokenizer(named: "../etc", where: hasTokenizer) == nil)
+    }
+
     @Test func cutConnectionsAreResumed() async throws {
         let place = Place(), repository = Self.plain
         defer { place.remove() }

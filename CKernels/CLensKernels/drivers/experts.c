@@ -1,4 +1,5 @@
 // experts.c: what a mixture of experts does besides products: its gate, and the sum of what experts write, row by row.
+#include "lens_gradients.h"
 #include "lens_isa.h"
 #include "lens_parallel.h"
 
@@ -25,5 +26,16 @@ void lens_add_rows(const lens_isa *isa, int64_t count, int64_t width, const int3
     const int64_t begin = s * STRIPE, columns = lens_min(STRIPE, width - begin);
     for (int64_t i = 0; i < count; i++)
       isa->add_weighted(columns, weights[i], x + i * width + begin, out + ids[i] * width + begin);
+  }
+}
+
+void lens_add_rows_gradient(const lens_isa *isa, int64_t count, int64_t width, const int32_t *ids, const float *weights,
+                            const float *x, const float *dy, float *dx, float *dweights) {
+  const int threads = lens_threads_for(count * width, count);
+  LENS_PARALLEL_FOR(threads)
+  for (int64_t i = 0; i < count; i++) {
+    const float *row = dy + ids[i] * width;
+    if (dx) isa->scale(width, row, weights[i], dx + i * width);
+    if (dweights) dweights[i] = isa->dot_row(width, row, x + i * width);
   }
 }

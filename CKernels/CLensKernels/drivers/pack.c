@@ -2,12 +2,11 @@
 #include "lens_keep.h"
 #include "lens_parallel.h"
 
-#include <math.h>
 #include <string.h>
 
 static const int64_t dtype_size[] = {[LENS_F32] = 4, [LENS_F16] = 2, [LENS_BF16] = 2, [LENS_F64] = 8};
 
-/// float64 on its way to two bytes: see odd_of_double.
+/// float64 on its way to two bytes: see lens_odd_of_double.
 #define F64_ODD ((lens_dtype)4)
 
 static float float_of_bits(uint32_t bits) {
@@ -23,17 +22,6 @@ static float float_of_half(uint16_t half) {
   return (sign ? -1.0f : 1.0f) * magnitude;
 }
 
-/// To float32, towards zero, the last bit set where that was not exact. Rounding this to fewer bits gives what rounding the
-/// double would have given.
-static float odd_of_double(double wide) {
-  float value = (float)wide;
-  if ((double)value == wide || wide != wide) return value;
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if (fabs((double)value) > fabs(wide)) bits--;
-  return float_of_bits(bits | 1u);
-}
-
 static inline float load_element(const char *p, lens_dtype dtype) {
   uint32_t bits;
   uint16_t half;
@@ -43,7 +31,7 @@ static inline float load_element(const char *p, lens_dtype dtype) {
   case LENS_F16: memcpy(&half, p, 2); return float_of_half(half);
   case LENS_BF16: memcpy(&half, p, 2); return float_of_bits((uint32_t)half << 16);
   case LENS_F64: memcpy(&wide, p, 8); return (float)wide;
-  case F64_ODD: memcpy(&wide, p, 8); return odd_of_double(wide);
+  case F64_ODD: memcpy(&wide, p, 8); return lens_odd_of_double(wide);
   }
   return 0.0f;
 }

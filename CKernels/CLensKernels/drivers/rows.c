@@ -56,6 +56,6 @@ void lens_rotary(const lens_isa *isa, int64_t rows, int64_t heads, int64_t d_hea
   const int threads = lens_threads_for(rows * width, rows);
   LENS_PARALLEL_FOR(threads)
   for (int64_t r = 0; r < rows; r++)
-    isa->rotary_row(heads, d_head, rotary_dim, adjacent, x + r * width, cos + positions[r] * half,
+    isa->rotary_row(heads, d_head, rotary_dim, adjacent, 1.0f, x + r * width, cos + positions[r] * half,
                     sin + positions[r] * half, out + r * width);
 }

@@ -14,6 +14,8 @@
 // So a value depends on its own row alone: never on the batch, tiling, thread count, or what else is stored.
 // The AVX2 and AVX-512 tables give the same bits; the portable one, which has no fused multiply-add, need not.
 //
+// Gradients and the arithmetic of metrics: lens_backward.h, included at the end.
+//
 // What it refuses: nothing here allocates, checks shapes, or reports errors: LensTensor does that before it calls.
 #ifndef LENS_KERNELS_H
 #define LENS_KERNELS_H
@@ -111,6 +113,24 @@ void lens_unpack(const lens_isa *isa, const lens_matrix *w, int64_t k_begin, int
                  int64_t n_count, float *dst, int64_t k_stride, int64_t n_stride);
 /// Converts `count` elements at any alignment to float32 (float64 rounds to nearest even).
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst);
+
+/// A matrix [k, n] of weights wherever it lies: packed, or plain float32 as tables are.
+typedef struct {
+  int64_t k, n;
+  const lens_matrix *packed; // NULL: element (i, j) is values[i * k_stride + j * n_stride]
+  float *values;
+  int64_t k_stride, n_stride;
+} lens_weights;
+
+/// sums[j] = Σ_i factors[i] · W[i, j], in double, in ascending i; factors: [k], NULL for ones. k == 0 gives zeros.
+void lens_column_sums(const lens_isa *isa, const lens_weights *w, const double *factors, double *sums);
+/// sums[i] = Σ_j W[i, j], in double, in LENS_LANES lanes. n == 0 gives zeros.
+void lens_row_sums(const lens_isa *isa, const lens_weights *w, double *sums);
+/// to[i, j] = scale[i] · from[i, j] - mean[j] - offset[i], in double and rounded once to what `to` keeps (F32, BF16, F16, Q8_0
+/// or Q4_0). mean[j] is the mean over i of scale[i] · from[i, j] where `centers`, else 0. scale (NULL: ones), offset (NULL:
+/// zeros): [k]. from and to are [k, n] both; `to` may be `from` itself. Padding columns of a packed `to` become zero.
+void lens_rewrite(const lens_isa *isa, const lens_weights *from, const lens_weights *to, const double *scale, bool centers,
+                  const double *offset);
 
 /// dst[32 b ..< 32 b + 32] from block b of MXFP4 (OCP Microscaling 1.0): 16 bytes of two 4-bit floats (e2m1, the lower
 /// half first) and a scale byte s that stands for 2^(s - 127). Exact in float32 (s = 0 gives denormals); s = 255 gives NaN.
@@ -282,7 +302,49 @@ typedef struct {
 int64_t lens_attention_scratch(const lens_attention_args *args);
 void lens_attention(const lens_isa *isa, const lens_attention_args *args);
 
+// ----------------------------------------------------------------------------------------------------------------- training
+
+#define LENS_SQUARE_LANES 8
+
+/// One step of Adam or AdamW (torch.optim's plain loop), the same for every element of a parameter. With g = gradient ·
+/// gradient_scale + weight_decay · p and p = parameter · shrink:
+///   first = first + (g − first)(1 − β₁);  second = β₂ second + (1 − β₂) g²
+///   parameter = p − step_size · first / (√second / correction2_root + eps)
+typedef struct {
+  float gradient_scale;
+  float shrink;       // 1 − lr · weight decay for AdamW, else 1
+  float weight_decay; // for Adam, else 0
+  float beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
+  float step_size;        // lr / (1 − β₁ᵗ)
+  float correction2_root; // √(1 − β₂ᵗ)
+  bool lerps_from_start;  // 1 − β₁ < ½, as torch.lerp
+} lens_adam_step;
+
+/// One step of SGD (torch.optim.SGD).
+typedef struct {
+  float gradient_scale, learning_rate, weight_decay, momentum, one_minus_dampening;
+  bool nesterov, is_first; // the first step's velocity is the gradient
+} lens_sgd_step;
+
+/// In place over `parameter`, `first` and `second`, which must not alias one another or `gradient`.
+void lens_adam(const lens_isa *isa, const lens_adam_step *step, int64_t count, const float *gradient, float *parameter,
+               float *first, float *second);
+/// In place over `parameter` and `velocity`; velocity is NULL without momentum.
+void lens_sgd(const lens_isa *isa, const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter,
+              float *velocity);
+/// Σ x², in double, in a fixed order.
+double lens_square_sum(const lens_isa *isa, int64_t count, const float *x);
+/// out[r] = log Σ exp(x[r, :]) − x[r, targets[r]], all in double, and the first term in lse[r]; 0 for a negative target, a row
+/// that does not count. NaN where the row has one. Targets below n, checked by the caller.
+void lens_cross_entropy_double(const lens_isa *isa, int64_t rows, int64_t n, const float *x, const int32_t *targets, double *lse,
+                               double *out);
+/// out[r, i] = factors[r] · (exp(x[r, i] − lse[r]) − [i = targets[r]]); zeros for a row that does not count.
+void lens_cross_entropy_double_gradient(const lens_isa *isa, int64_t rows, int64_t n, const float *x, const int32_t *targets,
+                                        const double *lse, const double *factors, float *out);
+
 #ifdef __cplusplus
 }
 #endif
+
+#include "lens_backward.h"
 #endif

@@ -14,6 +14,8 @@
 #define LENS_ROW_CHUNK 96
 /// No instruction set has taller register tiles; sizes the small arrays of drivers.
 #define LENS_TILE_ROWS_MAX 6
+/// Columns whose sums over rows are one task.
+#define LENS_SUM_STRIPE 128
 
 /// What a product does with its multiply-add chains.
 typedef enum {
@@ -73,14 +75,53 @@ struct lens_isa {
   void (*softmax_row)(int64_t n, const float *x, float *out);
   void (*log_softmax_row)(int64_t n, const float *x, float *out);
   float (*cross_entropy_row)(int64_t n, const float *x, int32_t target);
-  void (*rotary_row)(int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent, const float *x, const float *cos,
-                     const float *sin, float *out);
+  /// direction: 1, or -1 for the inverse rotation.
+  void (*rotary_row)(int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent, float direction, const float *x,
+                     const float *cos, const float *sin, float *out);
 
   /// In place over `count` slots: scale, softcap, ALiBi, in that order.
   void (*score_row)(const lens_score_step *step, int64_t count, float *scores);
   /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
   /// sink's score last, where there is one.
   void (*pattern_row)(int64_t count, const float *sink, float *scores);
+
+  /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
+  /// with zeros.
+  void (*transpose)(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst);
+  /// In place: gradients of a pattern row to those of its scores. Returns Σ pattern · gradient.
+  float (*pattern_gradient_row)(int64_t count, const float *pattern, float *gradient);
+  /// In place: gradients of capped scores to those of scaled ones; x is not scaled yet.
+  void (*softcap_gradient_row)(float scale, float softcap, int64_t count, const float *x, float *gradient);
+  float (*dot_row)(int64_t count, const float *a, const float *b);
+  void (*adam)(const lens_adam_step *step, int64_t count, const float *gradient, float *parameter, float *first, float *second);
+  void (*sgd)(const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter, float *velocity);
+  double (*square_sum)(int64_t count, const float *x);
+  double (*log_sum_exp_double)(int64_t n, const float *x);
+  void (*cross_entropy_double_gradient)(int64_t n, const float *x, double lse, int64_t target, double factor, float *out);
+  // Gradients and arithmetic: as the drivers of lens_backward.h, of one run or row; weight and bias sums are added to.
+  void (*activation_backward)(lens_act act, int64_t count, const float *x, float factor, const float *gradient, float *out);
+  void (*gated_backward)(lens_act act, int64_t count, const float *gate, const float *x, const float *gradient,
+                         float *gate_out, float *x_out);
+  void (*clamped_gate_backward)(float alpha, float limit, int64_t count, const float *gate, const float *x,
+                                const float *gradient, float *gate_out, float *x_out);
+  void (*xielu_backward)(int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps,
+                         const float *gradient, float *x_out, float *p_out, float *n_out);
+  void (*norm_backward_row)(lens_norm_kind kind, int64_t width, float eps, const float *x, const float *scale_in,
+                            const float *w, const float *out_gradient, const float *normalized_gradient,
+                            const float *scale_gradient, float *x_out, float *scale_out, float *w_sum, float *b_sum);
+  void (*affine_backward_row)(int64_t width, const float *x, const float *w, const float *gradient, float *x_out,
+                              float *w_sum, float *b_sum);
+  void (*softmax_backward_row)(int64_t n, const float *y, const float *gradient, float *out);
+  void (*log_softmax_backward_row)(int64_t n, const float *y, const float *gradient, float *out);
+  void (*cross_entropy_backward_row)(int64_t n, const float *x, int32_t target, float gradient, float *out);
+  void (*arithmetic_row)(lens_op op, int64_t count, const float *a, int64_t a_step, const float *b, int64_t b_step,
+                         float *out);
+  void (*map_row)(lens_map map, int64_t count, const float *x, float *out);
+  void (*clamp_row)(float low, float high, int64_t count, const float *x, float *out);
+  void (*clamp_backward_row)(float low, float high, int64_t count, const float *x, const float *gradient, float *out);
+  float (*sum_row)(int64_t count, const float *x);
+  /// width: at most LENS_SUM_STRIPE; rows `ld` floats apart.
+  void (*sum_columns)(int64_t rows, int64_t width, const float *x, int64_t ld, float *out);
 };
 
 extern const lens_isa lens_isa_portable;

@@ -1,7 +1,23 @@
 // lens_keep.h: float32 values into the formats weights are kept in. Rounding and quantising, one tile of a panel at a time.
 #ifndef LENS_KEEP_H
 #define LENS_KEEP_H
+#include <math.h>
+#include <string.h>
+
 #include "lens_formats.h"
+
+/// To float32, towards zero, the last bit set where that was not exact. Rounding this to fewer bits gives what rounding the
+/// double would have given.
+static inline float lens_odd_of_double(double wide) {
+  float value = (float)wide;
+  if ((double)value == wide || wide != wide) return value;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (fabs((double)value) > fabs(wide)) bits--;
+  bits |= 1u;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
 
 /// Writes rows k ..< k + rows of columns begin ..< end of a panel that is not float32 from tile[rows][LENS_PANEL].
 /// Quantised formats (Q8_0, Q4_0): k and rows are multiples of 32.

@@ -17,6 +17,14 @@
 #include "norm_rows.h"
 #include "rotary_rows.h"
 #include "softmax_rows.h"
+#include "transpose_rows.h"
+
+#include "attention_gradient_rows.h"
+
+#include "training_rows.h"
+#include "act_backward_rows.h"
+#include "arithmetic_rows.h"
+#include "norm_backward_rows.h" // after softmax_rows.h
 
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
@@ -26,6 +34,17 @@
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
     .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
+    .softcap_gradient_row = softcap_gradient_row, .dot_row = dot_row,                                               \
+    .adam = adam_row, .sgd = sgd_row, .square_sum = square_sum_row, .log_sum_exp_double = log_sum_exp_double_row,   \
+    .cross_entropy_double_gradient = cross_entropy_double_gradient_row,                                             \
+    .activation_backward = activation_backward_row, .gated_backward = gated_backward_row,                           \
+    .clamped_gate_backward = clamped_gate_backward_row, .xielu_backward = xielu_backward_row,                       \
+    .norm_backward_row = norm_backward_row, .affine_backward_row = affine_backward_row,                             \
+    .softmax_backward_row = softmax_backward_row, .log_softmax_backward_row = log_softmax_backward_row,             \
+    .cross_entropy_backward_row = cross_entropy_backward_row, .arithmetic_row = arithmetic_row, .map_row = map_row, \
+    .clamp_row = clamp_row, .clamp_backward_row = clamp_backward_row, .sum_row = sum_row,                           \
+    .sum_columns = sum_columns,                                                                                     \
   }
 
 #endif

@@ -58,6 +58,7 @@ extension ModelConfig {
         if try reader.bool("final_rms", default: false), let norm { finalNorm = Norm(.rms, eps: eps, hasWeights: norm.hasWeights) }
         parallelAttnMLP = try reader.bool("parallel_attn_mlp", default: false) && mlp != nil
         modelName = try reader.string("model_name", default: "custom")
+        tokenizerName = try reader.isNull("tokenizer_name") || !reader.has("tokenizer_name") ? nil : reader.string("tokenizer_name", default: "")
         defaultPrependBOS = try reader.bool("default_prepend_bos", default: true)
         try Self.refuseUnbuilt(reader)
         try reader.finish(ignoring: Self.neutralFields)
@@ -112,7 +113,7 @@ extension ModelConfig {
 
     /// Fields that change no number in a forward pass of what is built here.
     private static let neutralFields: Set<String> = [
-        "device", "n_devices", "dtype", "tokenizer_name", "trust_remote_code", "seed", "init_mode", "init_weights",
+        "device", "n_devices", "dtype", "trust_remote_code", "seed", "init_mode", "init_weights",
         "initializer_range", "use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens",
         "ungroup_grouped_query_attention", "tokenizer_prepends_bos", "from_checkpoint", "checkpoint_index", "checkpoint_label_type",
         "checkpoint_value", "n_params", "relative_attention_max_distance",
@@ -124,6 +125,7 @@ extension ModelConfig {
     public var hookedTransformerConfig: JSON {
         var fields = JSONObject()
         fields["model_name"] = .string(modelName)
+        if let tokenizerName { fields["tokenizer_name"] = .string(tokenizerName) }
         fields["original_architecture"] = originalArchitecture.map(JSON.string) ?? .null
         for (name, size) in [("n_layers", nLayers), ("d_model", dModel), ("n_ctx", nCtx), ("d_head", dHead), ("n_heads", nHeads),
                              ("d_mlp", mlp?.width ?? 4 * dModel), ("d_vocab", dVocab), ("d_vocab_out", dVocabOut)] {

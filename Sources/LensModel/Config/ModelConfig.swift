@@ -56,6 +56,8 @@ public struct ModelConfig: Sendable, Hashable {
 
     // MARK: What it came from
     public var modelName = "custom"
+    /// The hub repository whose tokenizer it was trained with, where its configuration names one (TransformerLens' `tokenizer_name`).
+    public var tokenizerName: String?
     /// `LlamaForCausalLM`, …; nil for a model of TransformerLens' own.
     public var originalArchitecture: String?
     /// Whether text gets a beginning-of-sequence token unless the caller says otherwise.

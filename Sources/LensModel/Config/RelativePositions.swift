@@ -47,7 +47,16 @@ public struct RelativePositions: Sendable, Hashable {
             let bucket = bucket(place - reach, bidirectional: bidirectional)
             for head in 0..<heads { values[head * width + place] = table[bucket * heads + head] }
         }
-        return try RelativeBias(heads: heads, reach: reach, values: values)
+        var bias = try RelativeBias(heads: heads, reach: reach, values: values)
+        bias.graph = weight.graph.map { table in
+            let buckets = buckets, places = (0..<width).map { bucket($0 - reach, bidirectional: bidirectional) }
+            return GraphValue(GraphNode("relative bias", inputs: [table], outputShapes: [[heads, width]]) { request in
+                var sums = [Float](repeating: 0, count: buckets * heads)
+                for (index, gradient) in try request.first().array.enumerated() { sums[places[index % width] * heads + index / width] += gradient }
+                return [try Tensor(sums, shape: [buckets, heads])]
+            })
+        }
+        return bias
     }
 
     /// Distances a table can reach: it is written out for each.

@@ -20,7 +20,7 @@ extension ModelConfig {
     package init(trainingConfig json: JSON, at location: String) throws {
         let reader = try ConfigReader(json, at: location)
         var fields = JSONObject()
-        for key in ["d_model", "n_layers", "d_mlp", "d_head", "n_heads", "n_ctx", "d_vocab", "d_vocab_out", "act_fn", "attn_only", "final_rms", "eps"] {
+        for key in ["d_model", "n_layers", "d_mlp", "d_head", "n_heads", "n_ctx", "d_vocab", "d_vocab_out", "act_fn", "attn_only", "final_rms", "eps", "tokenizer_name"] {
             if let value = reader.value(key) { fields[key] = value }
         }
         for key in ["d_model", "n_layers", "d_head", "n_heads", "n_ctx", "d_vocab"] { _ = try reader.int(key) }

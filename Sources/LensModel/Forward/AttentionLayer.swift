@@ -66,6 +66,10 @@ extension ForwardPass {
         let placed = try shortformerPositions.map { try x + $0 } ?? x
         func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, isPlaced: Bool = true) throws -> Tensor {
             let shared = isPlaced ? placed : x
+            if let input, try followsHeads(layer, input, residual) {
+                return try productOfHeads(layer, matrix, bias, input, block.ln1, isPlaced ? shortformerPositions : nil)
+                    .reshaped([batch, pos, heads, config.dHead])
+            }
             var out = try matrix.product(shared, epilogue: Epilogue(bias: bias)).out
             if let input {
                 try reproject(&out, matrix, bias, heads, input, block, residual: residual, shared: shared, isPlaced ? shortformerPositions : nil)
@@ -199,7 +203,8 @@ extension ForwardPass {
                              softcap: config.attention.softcap.map { Float($0) }, alibi: slopes, roundsALiBi: config.position == .alibi(.roundedKeys),
                              causal: config.attention.direction == .causal, window: config.attention.window?.size(in: layer))
         spec.relative = block.relative
-        spec.sinks = block.sinks
+        spec.sinks = block.sinks?.array
+        spec.sinksGraph = block.sinks?.graph
         return spec
     }
 
@@ -244,12 +249,9 @@ extension ForwardPass {
 
     /// What each head writes: `[batch, pos, head, d_model]`.
     private func results(_ wO: PackedMatrix, _ z: Tensor) throws -> Tensor {
-        var result = Tensor(zeros: [batch, pos, config.nHeads, config.dModel])
-        for head in 0..<config.nHeads {
-            let rows = try z.at(.all, .all, .at(head)).contiguous()
-            let range = head * config.dHead..<(head + 1) * config.dHead
-            try result.set(.all, .all, .at(head), to: wO.product(rows, rows: range, block: config.dHead).out)
+        let written = try z.heads().enumerated().map { head, rows in
+            try wO.product(rows, rows: head * config.dHead..<(head + 1) * config.dHead, block: config.dHead).out
         }
-        return result
+        return try Tensor(heads: written, shape: [batch, pos, config.nHeads, config.dModel])
     }
 }

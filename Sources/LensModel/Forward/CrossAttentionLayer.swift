@@ -8,7 +8,7 @@ import LensTensor
 /// An encoder's output as a decoder reads it.
 struct EncodedInput: Sendable {
     /// `[batch, encoder_pos, d_model]`, after the final norm.
-    let output: Tensor
+    private(set) var output: Tensor
     /// Whether each position is a real token: `[batch][encoder_pos]`.
     let isReal: [[Bool]]
     /// Keys and values of each decoder layer that has run.
@@ -19,6 +19,16 @@ struct EncodedInput: Sendable {
         let states = try Tensor(joining: rows.map { try output.at(.range($0..<$0 + 1)) }, axis: 0)
         return EncodedInput(output: states, isReal: rows.map { isReal[$0] }, layers: try layers.map { try $0?.selecting(rows: rows) })
     }
+
+    /// With an output in its place that is tracked otherwise.
+    func replacing(_ output: Tensor) -> EncodedInput {
+        var copy = self
+        copy.output = output
+        return copy
+    }
+
+    /// Let go of what it was computed from.
+    var detached: EncodedInput { EncodedInput(output: output.detached(), isReal: isReal, layers: layers.map { _ in nil }) }
 
     /// Left padding of each row.
     var padding: [Int] { isReal.map { row in row.firstIndex(of: true) ?? row.count } }
@@ -51,10 +61,12 @@ extension ForwardPass {
     private func crossKeysValues(_ layer: Int, _ weights: CrossWeights) throws -> KeyValuePages {
         guard let encoded = keyValues.encoded else { throw LensError(.usage, "a decoder without an encoder's output") }
         if let kept = encoded.layers[layer] { return kept }
-        let shape = [batch, encoded.output.shape[1], config.nHeads, config.dHead]
-        var k = try weights.wK.product(encoded.output, epilogue: Epilogue(bias: weights.bK)).out.reshaped(shape)
+        // A node for each layer: there the gradients of keys and values are added up.
+        let states = encoded.output.isTracked ? encoded.output.tracked() : encoded.output
+        let shape = [batch, states.shape[1], config.nHeads, config.dHead]
+        var k = try weights.wK.product(states, epilogue: Epilogue(bias: weights.bK)).out.reshaped(shape)
         try fire(.crossK, layer, &k)
-        var v = try weights.wV.product(encoded.output, epilogue: Epilogue(bias: weights.bV)).out.reshaped(shape)
+        var v = try weights.wV.product(states, epilogue: Epilogue(bias: weights.bV)).out.reshaped(shape)
         try fire(.crossV, layer, &v)
         var pages = KeyValuePages(kvHeads: config.nHeads, dHead: config.dHead, first: encoded.padding)
         try pages.append(keys: k, values: v)

@@ -28,8 +28,7 @@ extension ForwardPass {
     /// Pooler and next-sentence head of the encoder's output `[batch, pos, d_model]`, where someone looks at them.
     func pooledHeads(_ output: Tensor) throws {
         guard let pooler = weights.pooler, plan.touches(.poolerOut) || plan.touches(.nextSentenceOut) else { return }
-        var first = Tensor(zeros: [batch, config.dModel])
-        for (row, place) in padding.enumerated() { try first.set(.at(row), to: output.at(.at(row), .at(min(place, pos - 1)))) }
+        let first = try output.reshaped([batch * pos, config.dModel]).gatherRows(padding.enumerated().map { $0 * pos + min($1, pos - 1) })
         var pooled = try pooler.w.product(first, epilogue: Epilogue(bias: pooler.b)).out.tanh()
         try fire(.poolerOut, nil, &pooled)
         guard let head = weights.nextSentenceHead, plan.touches(.nextSentenceOut) else { return }

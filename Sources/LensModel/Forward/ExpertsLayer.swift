@@ -9,7 +9,8 @@ import LensTensor
 /// The tokens that go to one expert, and their weights.
 private struct Visits {
     var rows: [Int] = []
-    var weights: [Float] = []
+    /// Of their weights among those of all tokens.
+    var places: [Int] = []
 }
 
 /// Where a gated MLP's values are seen.
@@ -25,19 +26,21 @@ extension ForwardPass {
     func experts(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: ExpertsWeights, _ x: Tensor) throws -> Tensor {
         let rows = try x.reshaped([batch * pos, config.dModel])
         var written = Tensor(zeros: rows.shape)
-        for (expert, visits) in try route(layer, weights, rows).enumerated() {
+        let (routes, shares) = try route(layer, weights, rows)
+        for (expert, visits) in routes.enumerated() {
             let sites = GatedSites.expert
             let isWatched = [sites.gate, sites.linear, sites.post].contains { plan.touches($0, layer, expert: expert) }
             guard !visits.rows.isEmpty || isWatched else { continue }
             let own = weights.experts[expert]
             let input = try rows.gatherRows(visits.rows)
             let post = try gated(layer, mlp.activation, weights.config.gate, own, input, sites, expert: expert, routed: visits.rows)
-            try written.addRows(visits.rows, of: own.wOut.product(post, epilogue: Epilogue(bias: own.bOut)).out, times: visits.weights)
+            try written.addRows(visits.rows, of: own.wOut.product(post, epilogue: Epilogue(bias: own.bOut)).out,
+                                times: shares.elements(at: visits.places))
         }
         if let shared = weights.shared {
             let post = try gated(layer, mlp.activation, .plain, shared, x, .shared)
             let out = try shared.wOut.product(post, epilogue: Epilogue(bias: shared.bOut)).out.reshaped(rows.shape)
-            let shares = try weights.sharedGate.map { try $0.product(rows).out.sigmoid().array } ?? Array(repeating: 1, count: batch * pos)
+            let shares = try weights.sharedGate.map { try $0.product(rows).out.sigmoid().reshaped([batch * pos]) } ?? Tensor(repeating: 1, shape: [batch * pos])
             try written.addRows(Array(0..<batch * pos), of: out, times: shares)
         }
         return try written.reshaped(x.shape)
@@ -45,45 +48,42 @@ extension ForwardPass {
 
     // MARK: The router
 
-    /// For each expert the rows that go to it.
-    private func route(_ layer: Int, _ weights: ExpertsWeights, _ rows: Tensor) throws -> [Visits] {
+    /// For each expert the rows that go to it, and the weights of every row's experts: `[batch × pos, per token]`.
+    private func route(_ layer: Int, _ weights: ExpertsWeights, _ rows: Tensor) throws -> ([Visits], Tensor) {
         let experts = weights.config, count = experts.count, perToken = experts.perToken
         let scores = try weights.router.product(rows, epilogue: Epilogue(bias: weights.bRouter)).out
-        var indices: [Int], shares: [Float]
+        func places(_ indices: [Int]) -> [Int] { indices.enumerated().map { place, index in place / perToken * count + index } }
+        var indices: [Int], shares: Tensor
         switch experts.routing {
         case .softmaxThenTopK(let renormalised):
             var all = try scores.softmax().reshaped([batch, pos, count])
             try fire(.expertWeights, layer, &all)
-            (indices, shares) = try all.topK(perToken)
-            if renormalised { Self.renormalise(&shares, perToken) }
+            indices = try all.topK(perToken).indices
+            shares = try all.elements(at: places(indices)).reshaped([batch * pos, perToken])
+            if renormalised { shares = try Self.renormalised(shares) }
             indices = try fireIndices(layer, indices, experts)
         case .topKThenSoftmax:
-            let best = try scores.topK(perToken)
-            let chosen = try Tensor(best.values, shape: [batch * pos, perToken]).softmax().array
-            var all = Tensor(zeros: [batch, pos, count])
-            try all.withUnsafeMutableElements { elements in
-                for (place, index) in best.indices.enumerated() { elements[place / perToken * count + index] = chosen[place] }
-            }
+            let best = try scores.topK(perToken).indices
+            let chosen = try scores.elements(at: places(best)).reshaped([batch * pos, perToken]).softmax()
+            var all = try chosen.placed(at: places(best), in: [batch, pos, count])
             try fire(.expertWeights, layer, &all)
-            indices = try fireIndices(layer, best.indices, experts)
-            shares = try all.withUnsafeElements { elements in
-                indices.enumerated().map { place, index in elements[place / perToken * count + index] }
-            }
+            indices = try fireIndices(layer, best, experts)
+            shares = try all.elements(at: places(indices)).reshaped([batch * pos, perToken])
         }
         var visits = Array(repeating: Visits(), count: count)
         for (place, index) in indices.enumerated() {
             visits[index].rows.append(place / perToken)
-            visits[index].weights.append(shares[place])
+            visits[index].places.append(place)
         }
-        return visits
+        return (visits, shares)
     }
 
-    /// Divides each row of `width` by its sum.
-    private static func renormalise(_ shares: inout [Float], _ width: Int) {
-        for start in stride(from: 0, to: shares.count, by: max(1, width)) {
-            let sum = shares[start..<start + width].reduce(0, +)
-            for place in start..<start + width { shares[place] /= sum }
-        }
+    /// Each row divided by its sum, first element first.
+    private static func renormalised(_ shares: Tensor) throws -> Tensor {
+        guard shares.shape[1] > 0 else { return shares }
+        var sum = try shares.at(.all, .range(0..<1))
+        for column in 1..<max(1, shares.shape[1]) { sum = try sum + shares.at(.all, .range(column..<column + 1)) }
+        return try shares / sum
     }
 
     /// Hooks see the experts of each token as numbers, and may put others in their place.

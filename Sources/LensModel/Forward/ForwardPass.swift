@@ -106,24 +106,8 @@ final class ForwardPass {
                                   step: step, isReal: isReal, promptLength: promptLength)
         context.routed = routed
         try plan.fire(context, &tensor) { point, tensor in
-            cache.store(point.name, try routed.map { try sliced(tensor, routed: $0) } ?? sliced(tensor, point.site))
+            cache.store(point.name, try tensor.positions(positionSlice, point.site, routed: routed, pos: pos))
         }
-    }
-
-    /// The rows of the positions the cache keeps.
-    private func sliced(_ tensor: Tensor, routed: [Int]) throws -> Tensor {
-        guard positionSlice != .all else { return tensor }
-        let kept = Set(try Tensor((0..<pos).map(Float.init), shape: [pos]).view([positionSlice]).array.map { Int($0) })
-        return try tensor.gatherRows(routed.indices.filter { kept.contains(routed[$0] % pos) })
-    }
-
-    /// The positions the cache keeps.
-    private func sliced(_ tensor: Tensor, _ site: HookSite) throws -> Tensor {
-        guard positionSlice != .all, let axis = site.positionAxis else { return tensor }
-        // A single position keeps its axis, as in TransformerLens.
-        var index = positionSlice
-        if case .at(let position) = index { index = .span(position, position == -1 ? nil : position &+ 1) }
-        return try tensor.view(Array(repeating: .all, count: axis) + [index]).contiguous()
     }
 
     // MARK: Embedding
@@ -175,10 +159,8 @@ final class ForwardPass {
     func positionEmbeddings() throws -> Tensor? {
         guard let wPos = weights.wPos else { return nil }
         var positions = try wPos.gatherRows(positionIDs).reshaped([batch, pos, config.dModel])
-        for row in 0..<batch {
-            // What stands at a padded position is never read by a real token; zero, as in TransformerLens.
-            for place in 0..<pos where !isReal[row][offset + place] { try positions.set(.at(row), .at(place), to: 0) }
-        }
+        // What stands at a padded position is never read by a real token; zero, as in TransformerLens.
+        try positions.zeroRows(isReal.flatMap { row in row[offset...].map { !$0 } })
         return positions
     }
 

@@ -13,6 +13,17 @@ extension ParameterSpec {
         kind == .plain && shape.count == 2 && name.contains("embed.") && (name.split(separator: ".").last?.hasPrefix("W_") ?? false)
     }
 
+    /// A shape that this matrix or table may be seen in, and which axes of it are what a product takes in and what it gives; nil
+    /// for outputs of several axes.
+    var sides: (shape: [Int], inputs: Int, outputs: Int?) {
+        switch kind {
+        case .matrix: (shape, 0, 1)
+        case .plain, .linear: (shape, 1, 0)
+        case .headsOut: (shape, 1, nil)
+        case .headsIn: ([shape[0] * shape[1], shape[2]], 0, 1)
+        }
+    }
+
     /// The format that this parameter is kept in where `format` is asked for.
     /// - Parameter twoBytes: what a matrix that does not fit a quantised format is kept in.
     package func format(_ format: WeightFormat, or twoBytes: WeightFormat = .bfloat16) -> WeightFormat {
@@ -84,13 +95,18 @@ extension Parameters {
                             found: format.rawValue)
         }
         var copy = self
-        for (name, value) in values {
-            guard let spec = specs[name] else { continue }
+        try copy.keep(format)
+        return copy
+    }
+
+    /// The same, one parameter after another, each let go.
+    mutating func keep(_ format: WeightFormat) throws {
+        for (name, spec) in specs {
+            guard let value = values.removeValue(forKey: name) else { continue }
             // A two-byte type that a matrix is in already is no worse a place for it than another.
             let fallback = value.format.blockBytes == 2 ? value.format : .bfloat16
-            copy.values[name] = try value.keeping(spec.format(format, or: fallback))
+            values[name] = try (consume value).keeping(spec.format(format, or: fallback))
         }
-        return copy
     }
 }
 
@@ -130,12 +146,50 @@ extension Parameters {
     }
 }
 
+extension Parameters {
+    /// A parameter as a matrix of a product; nil for one that is a vector, or absent.
+    func weightMatrix(_ name: String) -> WeightMatrix? {
+        switch values[name] {
+        case .matrix(let matrix)?, .table(let matrix)?: return .packed(matrix)
+        case .tensor(let table)? where specs[name]?.isTable == true: return .table(table)
+        default: return nil
+        }
+    }
+
+    /// Rewrites a matrix or a table, in double precision and rounded once, to what it is kept in where `format` is asked for:
+    /// where it lies, if nobody else holds it and it is in that format already.
+    /// - Throws: `LensError(.weights)` for a parameter that is neither.
+    mutating func rewrite(_ name: String, _ rewrite: MatrixRewrite, keeping format: WeightFormat) throws {
+        guard let spec = specs[name], let matrix = weightMatrix(name) else {
+            throw LensError(.weights, "no matrix", at: name)
+        }
+        let kept = spec.format(format), place = spec.matrixShape == nil && kept == .float32 ? WeightMatrix.Place.table : .packed(kept)
+        values[name] = nil
+        switch try (consume matrix).rewritten(rewrite, in: place) {
+        case .packed(let matrix): values[name] = spec.matrixShape == nil ? .table(matrix) : .matrix(matrix)
+        case .table(let table): values[name] = .tensor(table)
+        }
+    }
+}
+
+extension Parameters {
+    /// Makes a table of a matrix that has a column for each of its rows, rewritten; the matrix stays.
+    mutating func copyTable(_ name: String, from source: String, _ rewrite: MatrixRewrite, keeping format: WeightFormat) throws {
+        guard let spec = specs[name], let matrix = weightMatrix(source) else { throw LensError(.weights, "no matrix", at: source) }
+        let kept = spec.format(format)
+        switch try matrix.rewritten(rewrite, in: kept == .float32 ? .table : .packed(kept), elsewhere: true) {
+        case .packed(let matrix): values[name] = .table(matrix)
+        case .table(let table): values[name] = .tensor(table)
+        }
+    }
+}
+
 extension Parameter {
     /// In another format. Tables are plain in float32 and packed in all others.
     package func keeping(_ format: WeightFormat) throws -> Parameter {
         switch self {
         case .matrix(let matrix): return .matrix(try matrix.keeping(format))
-        case .table(let matrix) where format == .float32: return .tensor(try matrix.unpacked().permuted(1, 0).contiguous())
+        case .table(let matrix) where format == .float32: return .tensor(try matrix.transposed())
         case .table(let matrix): return .table(try matrix.keeping(format))
         case .tensor(let tensor) where format == .float32: return .tensor(tensor)
         case .tensor(let tensor): return .table(try PackedMatrix(tensor.permuted(1, 0), format: format))

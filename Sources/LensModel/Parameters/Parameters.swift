@@ -17,7 +17,7 @@ public struct Parameters: Sendable {
     let specs: [String: ParameterSpec]
     private let order: [String]
     var values: [String: Parameter]
-    private let config: ModelConfig
+    let config: ModelConfig
 
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
     public init(_ values: [String: Parameter], for config: ModelConfig) throws {
@@ -35,6 +35,15 @@ public struct Parameters: Sendable {
             }
             try Self.check(value, spec)
         }
+    }
+
+    /// Parameters of which some may be missing still.
+    init(unfinished values: [String: Parameter], for config: ModelConfig) {
+        let list = config.parameterSpecs
+        self.config = config
+        specs = Dictionary(uniqueKeysWithValues: list.map { ($0.name, $0) })
+        order = list.map(\.name)
+        self.values = values
     }
 
     /// From tensors in TransformerLens' shapes.
@@ -112,15 +121,6 @@ public struct Parameters: Sendable {
     /// - Throws: `LensError(.shape)` for an id outside the vocabulary.
     package func unembeddingColumns(_ ids: [Int]) throws -> Tensor { try matrix("unembed.W_U").gatherColumns(ids) }
 
-    /// The parameters for a configuration that has become another: those it has no place for are dropped, embeddings that
-    /// are no longer tied become two.
-    func adapted(to config: ModelConfig) throws -> Parameters {
-        let names = Set(config.parameterSpecs.map(\.name))
-        var values = values.filter { names.contains($0.key) }
-        if self.config.tiesEmbeddings, !config.tiesEmbeddings, values["embed.W_E"] == nil { values["embed.W_E"] = .tensor(try self["embed.W_E"]) }
-        return try Parameters(values, for: config)
-    }
-
     /// A vector or table as kept; nil for an absent (zero) bias.
     func tensor(_ name: String) -> Tensor? {
         if case .tensor(let tensor)? = values[name] { return tensor }
@@ -148,13 +148,12 @@ public struct Parameters: Sendable {
         switch values[spec.name] {
         case .tensor(let tensor)?: return tensor
         case nil where spec.name == config.tokenEmbeddingName && config.tiesEmbeddings:
-            let table = try matrix("unembed.W_U").unpacked().permuted(1, 0).contiguous()
-            return config.tiedEmbeddingScale == 1 ? table : try table * Tensor(Float(config.tiedEmbeddingScale))
+            return try matrix("unembed.W_U").transposed(times: Float(config.tiedEmbeddingScale))
         case nil: return Tensor(zeros: spec.shape)
-        case .table(let matrix)?: return try matrix.unpacked().permuted(1, 0).contiguous()
+        case .table(let matrix)?: return try matrix.transposed()
         case .matrix(let matrix)?:
+            if spec.kind == .linear { return try matrix.transposed() }
             let plain = try matrix.unpacked()
-            if spec.kind == .linear { return try plain.permuted(1, 0).contiguous() }
             guard spec.kind == .headsOut else { return try plain.reshaped(spec.shape) }
             return try plain.reshaped([spec.shape[1], spec.shape[0], spec.shape[2]]).permuted(1, 0, 2).contiguous()
         }
@@ -169,7 +168,7 @@ public struct Parameters: Sendable {
     }
 
     /// A tensor in TransformerLens' shape as it is kept where `format` is asked for.
-    private static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
+    static func kept(_ tensor: Tensor, _ spec: ParameterSpec, _ format: WeightFormat = .float32) throws -> Parameter {
         guard tensor.shape == spec.shape else {
             throw LensError(.weights, "parameter of the wrong shape", at: spec.name, expected: "\(spec.shape)", found: "\(tensor.shape)")
         }

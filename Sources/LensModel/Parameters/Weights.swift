@@ -11,8 +11,8 @@ struct BlockWeights: Sendable {
     let bQ: Tensor?, bK: Tensor?, bV: Tensor?, bO: Tensor?
     let qNorm: NormWeights, kNorm: NormWeights
     let mlp: FeedForwardWeights?
-    /// One score for each head.
-    let sinks: [Float]?
+    /// One score for each head: `[head]`.
+    let sinks: Tensor?
     /// What heads add to scores by distance; a stack's blocks share it.
     let relative: RelativeBias?
     /// In a decoder that reads an encoder; `ln3` is then the MLP's norm.
@@ -131,7 +131,7 @@ struct Weights: Sendable {
             return .dense(MLPWeights(wIn: try parameters.matrix("\(prefix).mlp.W_in"), wOut: try parameters.matrix("\(prefix).mlp.W_out"),
                        wGate: mlp.gate == nil ? nil : try parameters.matrix("\(prefix).mlp.W_gate"),
                        bIn: try bias("mlp.b_in"), bOut: try bias("mlp.b_out"), bGate: try bias("mlp.b_gate"), norm: NormWeights(parameters, "\(prefix).mlp.ln"),
-                       xielu: mlp.activation == .xielu ? XIELU(parameters, "\(prefix).mlp") : nil))
+                       xielu: mlp.activation == .xielu ? try XIELU(parameters, "\(prefix).mlp") : nil))
         }
         let cross = try config.encoder.map { _ in
             CrossWeights(wQ: try parameters.matrix("\(prefix).cross_attn.W_Q"), wK: try parameters.matrix("\(prefix).cross_attn.W_K"),
@@ -146,7 +146,7 @@ struct Weights: Sendable {
                             bQ: try bias("attn.b_Q"), bK: try bias("attn.\(raw)b_K"), bV: try bias("attn.\(raw)b_V"),
                             bO: try bias("attn.b_O"), qNorm: NormWeights(parameters, "\(prefix).attn.q_norm"),
                             kNorm: NormWeights(parameters, "\(prefix).attn.k_norm"), mlp: mlp,
-                            sinks: parameters.tensor("\(prefix).attn.sinks")?.array,
+                            sinks: parameters.tensor("\(prefix).attn.sinks"),
                             relative: relative, cross: cross, ln3: NormWeights(parameters, "\(prefix).ln3"))
     }
 }

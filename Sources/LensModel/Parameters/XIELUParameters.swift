@@ -4,11 +4,11 @@ import LensTensor
 
 extension XIELU {
     /// The numbers as they are kept; TransformerLens' and Hugging Face's defaults where they are not.
-    init(_ parameters: Parameters, _ prefix: String) {
-        func number(_ name: String, _ fallback: Float) -> Float {
-            parameters.tensor("\(prefix).act_fn.\(name)")?.array.first ?? fallback
+    init(_ parameters: Parameters, _ prefix: String) throws {
+        func number(_ name: String, _ fallback: Float) -> Tensor {
+            parameters.tensor("\(prefix).act_fn.\(name)") ?? Tensor(fallback)
         }
-        self.init(alphaP: number("alpha_p", Self.alphaPDefault), alphaN: number("alpha_n", Self.alphaNDefault),
-                  beta: number("beta", 0.5), eps: number("eps", -1e-6))
+        try self.init(alphaP: number("alpha_p", Self.alphaPDefault), alphaN: number("alpha_n", Self.alphaNDefault),
+                      beta: number("beta", 0.5).item(), eps: number("eps", -1e-6).item())
     }
 }

@@ -10,7 +10,7 @@ struct CenterUnembed: ProcessingStep {
     func prepare(_ weights: WorkingWeights) throws { weights.config.untie() }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
-        try weights.edit("unembed.W_U") { $0.center(1) }
+        try weights.center("unembed.W_U", .outputs)
         if try !weights.isZero("unembed.b_U") { try weights.edit("unembed.b_U") { $0.center(0) } }
     }
 }

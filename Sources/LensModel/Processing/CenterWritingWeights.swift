@@ -15,17 +15,12 @@ struct CenterWritingWeights: ProcessingStep {
     func prepare(_ weights: WorkingWeights) throws { weights.config.untie() }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
-        for writer in weights.writers(block: block) { try center(writer, weights) }
+        for writer in weights.writers(block: block) { try weights.center(writer) }
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         // A layer norm of the embeddings takes their mean away itself; another norm would notice.
-        if weights.config.embedNorm.map({ $0.kind == .layer }) ?? true { try center(StreamWeight(name: "embed.W_E", axis: 1), weights) }
-        if weights.config.position == .learned { try center(StreamWeight(name: "pos_embed.W_pos", axis: 1), weights) }
-    }
-
-    private func center(_ weight: StreamWeight, _ weights: WorkingWeights) throws {
-        if try weights.isZero(weight.name) { return }
-        try weights.edit(weight.name) { $0.center(weight.axis) }
+        if weights.config.embedNorm.map({ $0.kind == .layer }) ?? true { try weights.center(StreamWeight(name: "embed.W_E", side: .inputs)) }
+        if weights.config.position == .learned { try weights.center(StreamWeight(name: "pos_embed.W_pos", side: .inputs)) }
     }
 }

@@ -32,24 +32,18 @@ struct FoldLn: ProcessingStep {
     }
 
     func rewrite(block: String, _ weights: WorkingWeights) throws {
-        // The norm of `solu_ln`'s neurons is read by W_out; it stays, with nothing left in it.
-        let neurons = "\(block).mlp.ln"
-        if weights.has("\(neurons).w") {
-            try fold(neurons, ModelConfig.Norm(.layer, eps: 0), into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)
-            try weights.edit("\(neurons).w") { $0.fill(1) }
-            try weights.edit("\(neurons).b") { $0.fill(0) }
+        // The norm of the neurons (`solu_ln`), which W_out reads.
+        if let inner = weights.config.mlp?.norm, inner.hasWeights {
+            try fold("\(block).mlp.ln", inner, into: [StreamWeight(name: "\(block).mlp.W_out", side: .inputs, bias: "\(block).mlp.b_out")], weights)
         }
         guard let norm = weights.config.norm, norm.hasWeights else { return }
         if weights.original.mlp?.gate == .biasAfter, weights.config.mlp?.gate == .biasOnEach { try moveBiasAfterGate(block, weights) }
         for (prefix, readers) in weights.readers(block: block) { try fold(prefix, norm, into: readers, weights) }
-        // The norm of the neurons, which W_out reads.
-        guard let inner = weights.config.mlp?.norm, inner.hasWeights else { return }
-        try fold("\(block).mlp.ln", inner, into: [StreamWeight(name: "\(block).mlp.W_out", axis: 0, bias: "\(block).mlp.b_out")], weights)
     }
 
     func rewriteEnds(_ weights: WorkingWeights) throws {
         guard let norm = weights.config.finalNorm, norm.hasWeights else { return }
-        let unembedding = StreamWeight(name: "unembed.W_U", axis: 0, bias: "unembed.b_U", inputScale: weights.config.unembedScale)
+        let unembedding = StreamWeight(name: "unembed.W_U", side: .inputs, bias: "unembed.b_U", inputScale: weights.config.unembedScale)
         try fold("ln_final", norm, into: [unembedding], weights)
     }
 
@@ -63,7 +57,7 @@ struct FoldLn: ProcessingStep {
     private func moveBiasAfterGate(_ block: String, _ weights: WorkingWeights) throws {
         let bias = "\(block).mlp.b_in"
         if try weights.isZero(bias) { return }
-        try weights.addToBias("\(block).mlp.b_out", weights.read("\(block).mlp.W_out").product(of: weights.read(bias).values, along: 0))
+        try weights.addToBias("\(block).mlp.b_out", weights.product(of: weights.read(bias).values, with: "\(block).mlp.W_out"))
         try weights.edit(bias) { $0.fill(0) }
     }
 
@@ -72,12 +66,10 @@ struct FoldLn: ProcessingStep {
         let shift = norm.kind == .layer ? try weights.read("\(prefix).b").values : []
         for reader in readers {
             if let bias = reader.bias, shift.contains(where: { $0 != 0 }) {
-                try weights.addToBias(bias, weights.read(reader.name).product(of: shift.map { $0 * reader.inputScale }, along: reader.axis))
+                try weights.addToBias(bias, weights.product(of: shift.map { $0 * reader.inputScale }, with: reader.name))
             }
-            try weights.edit(reader.name) { weight in
-                weight.scale(reader.axis, by: scale)
-                if norm.kind == .layer { weight.center(reader.axis) }
-            }
+            try weights.scale(reader.name, by: scale)
+            if norm.kind == .layer { try weights.center(reader.name, .inputs) }
         }
     }
 }

@@ -15,9 +15,7 @@ struct FoldValueBiases: ProcessingStep {
         let values = try weights.read(bias).values, group = config.nHeads / config.kvHeads
         // [head, d_head], each group's row repeated for its heads.
         let row = (0..<config.nHeads).flatMap { head in values[head / group * config.dHead..<(head / group + 1) * config.dHead] }
-        let output = try weights.read("\(block).attn.W_O")
-        let rows = WorkingTensor(output.values, shape: [config.nHeads * config.dHead, config.dModel])
-        try weights.addToBias("\(block).attn.b_O", rows.product(of: row, along: 0))
+        try weights.addToBias("\(block).attn.b_O", weights.product(of: row, with: "\(block).attn.W_O"))
         try weights.edit(bias) { $0.fill(0) }
     }
 }

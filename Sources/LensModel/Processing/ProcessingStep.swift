@@ -36,11 +36,12 @@ extension WeightProcessing.Step {
     }
 }
 
-/// A weight, and the axis of it that lies along the residual stream.
+/// A weight, and the side of it that lies along the residual stream.
 struct StreamWeight {
+    enum Side { case inputs, outputs }
     let name: String
-    /// The axis of size `d_model`.
-    let axis: Int
+    /// Of W[inputs, outputs], the side of size `d_model`. A row of a table of embeddings is what it takes in.
+    let side: Side
     /// The bias of the product, where it has one.
     var bias: String?
     /// What the matrix multiplies is multiplied by this first.
@@ -65,24 +66,24 @@ extension WorkingWeights {
     /// The norms of a block that come before something, and the weights that read them.
     func readers(block: String) -> [(norm: String, weights: [StreamWeight])] {
         var readers = [("\(block).ln1", [
-            StreamWeight(name: "\(block).attn.W_Q", axis: 1, bias: "\(block).attn.b_Q"),
-            StreamWeight(name: config.keyName("W", block), axis: 1, bias: config.keyName("b", block)),
-            StreamWeight(name: config.valueName("W", block), axis: 1, bias: config.valueName("b", block)),
+            StreamWeight(name: "\(block).attn.W_Q", side: .inputs, bias: "\(block).attn.b_Q"),
+            StreamWeight(name: config.keyName("W", block), side: .inputs, bias: config.keyName("b", block)),
+            StreamWeight(name: config.valueName("W", block), side: .inputs, bias: config.valueName("b", block)),
         ])]
         guard config.mlp != nil else { return readers }
-        let dense = ["in", "gate"].map { StreamWeight(name: "\(block).mlp.W_\($0)", axis: 0, bias: "\(block).mlp.b_\($0)") }
+        let dense = ["in", "gate"].map { StreamWeight(name: "\(block).mlp.W_\($0)", side: .inputs, bias: "\(block).mlp.b_\($0)") }
         let routed = ["W_gate", "shared_expert_gate"] + experts(block).flatMap { ["\($0).W_in", "\($0).W_gate"] }
-        readers.append(("\(block).ln2", dense.filter { has($0.name) } + linears(block, routed, axis: 1)))
+        readers.append(("\(block).ln2", dense.filter { has($0.name) } + linears(block, routed, .inputs)))
         return readers.map { norm, weights in
-            (norm, weights.map { StreamWeight(name: $0.name, axis: $0.axis, bias: $0.bias.flatMap { has($0) ? $0 : nil }) })
+            (norm, weights.map { StreamWeight(name: $0.name, side: $0.side, bias: $0.bias.flatMap { has($0) ? $0 : nil }) })
         }
     }
 
     /// The weights and biases of a block that write to the residual stream.
     func writers(block: String) -> [StreamWeight] {
-        let plain = [("attn.W_O", 2), ("attn.b_O", 0), ("mlp.W_out", 1), ("mlp.b_out", 0)].map { StreamWeight(name: "\(block).\($0)", axis: $1) }
-        let routed = linears(block, experts(block).map { "\($0).W_out" }, axis: 0)
-        return (plain + routed + routed.compactMap(\.bias).map { StreamWeight(name: $0, axis: 0) }).filter { has($0.name) }
+        let plain = ["attn.W_O", "attn.b_O", "mlp.W_out", "mlp.b_out"].map { StreamWeight(name: "\(block).\($0)", side: .outputs) }
+        let routed = linears(block, experts(block).map { "\($0).W_out" }, .outputs)
+        return (plain + routed + routed.compactMap(\.bias).map { StreamWeight(name: $0, side: .outputs) }).filter { has($0.name) }
     }
 
     /// The experts of a block, by their names in its MLP.
@@ -91,9 +92,9 @@ extension WorkingWeights {
             + (has("\(block).mlp.shared_expert.W_in.weight") ? ["shared_expert"] : [])
     }
 
-    /// Those of an MLP's linear layers that are there, kept `[outputs, inputs]`.
-    private func linears(_ block: String, _ names: [String], axis: Int) -> [StreamWeight] {
+    /// Those of an MLP's linear layers that are there.
+    private func linears(_ block: String, _ names: [String], _ side: StreamWeight.Side) -> [StreamWeight] {
         names.map { "\(block).mlp.\($0)" }.filter { has("\($0).weight") }
-            .map { StreamWeight(name: "\($0).weight", axis: axis, bias: has("\($0).bias") ? "\($0).bias" : nil) }
+            .map { StreamWeight(name: "\($0).weight", side: side, bias: has("\($0).bias") ? "\($0).bias" : nil) }
     }
 }

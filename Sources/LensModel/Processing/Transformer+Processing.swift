@@ -1,5 +1,4 @@
-// Rewriting a model's weights: the steps in TransformerLens' order, block by block, so that only one block is unpacked at a
-// time.
+// Rewriting a model's weights: the steps in TransformerLens' order, block by block.
 
 import LensFiles
 import LensTensor
@@ -10,35 +9,37 @@ extension Transformer {
     /// Steps that were done before find nothing left to do: processing a processed model changes nothing but roundings.
     /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
     public func processWeights(_ processing: WeightProcessing = .default) throws -> Transformer {
-        try Transformer.processed(self, processing)
+        try Transformer.processed(WorkingWeights(parameters, config, keeping: nil), processing, self.processing)
     }
 
-    /// As `processWeights`; weights that nobody else holds are let go one by one as they are rewritten.
-    /// - Parameter format: what all weights are kept in afterwards; nil: float32 where they are rewritten, else as they were.
-    package static func processed(_ model: consuming Transformer, _ processing: WeightProcessing, keeping format: WeightFormat? = nil) throws -> Transformer {
-        let config = model.config
-        var record = model.processing
-        let weights = WorkingWeights(model.parameters, config, keeping: format ?? .float32)
-        _ = consume model
+    /// A model that is read from a file, its weights rewritten: each is read as it is when its turn comes, and rounded or
+    /// quantised once.
+    /// - Parameter format: what all weights are kept in; nil: float32 where they are rewritten, else as the file has them.
+    package static func processed(_ stored: StoredParameters, _ processing: WeightProcessing, keeping format: WeightFormat?) throws -> Transformer {
+        try processed(WorkingWeights(stored, keeping: format), processing, ProcessingRecord())
+    }
+
+    private static func processed(_ weights: WorkingWeights, _ processing: WeightProcessing, _ record: ProcessingRecord) throws -> Transformer {
+        var record = record
         let steps = try exactSteps(processing, weights, &record)
-        func kept(_ parameters: Parameters) throws -> Parameters { try format.map { try parameters.keeping($0) } ?? parameters }
-        guard !steps.isEmpty else { return try Transformer(config: config, parameters: kept(weights.finish()), processing: record) }
+        guard !steps.isEmpty else { return try Transformer(config: weights.config, parameters: weights.finish(), processing: record) }
 
         for step in steps { try step.implementation.prepare(weights) }
-        try weights.adoptConfig()
-        for layer in 0..<config.nLayers {
+        weights.adoptConfig()
+        // The ends first: while an embedding matrix is there twice, little else is.
+        for step in steps { try step.implementation.rewriteEnds(weights) }
+        try weights.close()
+        for layer in 0..<weights.config.nLayers {
             if Task.isCancelled { throw LensError(.cancelled, "processing the weights was cancelled", at: "before layer \(layer)") }
             for step in steps { try step.implementation.rewrite(block: "blocks.\(layer)", weights) }
             try weights.close()
         }
-        for step in steps { try step.implementation.rewriteEnds(weights) }
-        try weights.close()
         for step in steps { step.implementation.conclude(&weights.config) }
-        try weights.adoptConfig()
+        weights.adoptConfig()
         // Unpacked weights are larger than what a run's buffers are kept for.
         BufferPool.shared.empty()
         record.done = WeightProcessing.Step.allCases.filter { record.done.contains($0) || steps.contains($0) }
-        return try Transformer(config: weights.config, parameters: kept(weights.finish()), processing: record)
+        return try Transformer(config: weights.config, parameters: weights.finish(), processing: record)
     }
 
     /// The steps wanted that are exact for the model.

@@ -1,5 +1,6 @@
-// A parameter in double precision while it is rewritten, and the few operations the steps are made of. Each sees the
-// tensor as `[outer, axis, inner]` around one axis, so one loop serves `[head, d_model, d_head]` and `[d_model, d_mlp]` alike.
+// A parameter in double precision while it is rewritten: vectors, and the matrices that a step rewrites number by number
+// (the others stay packed: LensTensor's MatrixRewrite). Each operation sees the tensor as `[outer, axis, inner]` around one
+// axis, so one loop serves `[head, d_model, d_head]` and `[d_model, d_mlp]` alike.
 
 import LensFiles
 import LensTensor
@@ -84,6 +85,21 @@ struct WorkingTensor {
             }
         }
         return result
+    }
+
+    /// As the kernels rewrite a matrix that is not unpacked, for one that is.
+    /// - Throws: `LensError(.usage)` for outputs that are no axis of their own.
+    mutating func rewrite(_ rewrite: MatrixRewrite, of spec: ParameterSpec) throws {
+        let (shape, inputs, outputs) = spec.sides
+        var view = WorkingTensor(values, shape: shape)
+        values = []
+        if let scale = rewrite.scale { view.scale(inputs, by: scale) }
+        if rewrite.centersInputs { view.center(inputs) }
+        if rewrite.centersOutputs {
+            guard let outputs else { throw LensError(.usage, "outputs of several axes are not centred", at: spec.name) }  // unreachable: no step asks for it
+            view.center(outputs)
+        }
+        values = view.values
     }
 
     /// Adds element by element.

@@ -42,8 +42,14 @@ package func gradients(of scalar: Tensor, to values: [GraphValue], hooks: [Gradi
                         advice: "sum it or take one element")
     }
     guard let root = scalar.graph else { return values.map { _ in nil } }
+    let one = Tensor(repeating: 1, shape: scalar.shape)
+    return try gradients(of: root, seed: one, to: values, hooks: hooks)
+}
+
+/// What the gradient `seed` of `root`, which need not be a scalar, makes of the gradients of `values`.
+package func gradients(of root: GraphValue, seed: Tensor, to values: [GraphValue], hooks: [GradientHook] = []) throws -> [Tensor?] {
     var pass = ReversePass(wanted: values, hooks: hooks)
-    return try pass.run(from: root, Tensor(repeating: 1, shape: scalar.shape))
+    return try pass.run(from: root, seed)
 }
 
 private struct ReversePass {

@@ -33,12 +33,13 @@ package final class GraphNode: @unchecked Sendable {
     /// Grows with the depth below: inputs have smaller ones.
     package let depth: Int
 
-    package init(_ name: String, inputs: [GraphValue?], outputShapes: [[Int]], pullback: @escaping Pullback) {
+    /// - Parameter depth: the node is deeper than this too: it comes before nodes of that depth in the reverse pass.
+    package init(_ name: String, inputs: [GraphValue?], outputShapes: [[Int]], above depth: Int = 0, pullback: @escaping Pullback) {
         self.name = name
         self.inputs = inputs
         self.outputShapes = outputShapes
         self.pullback = pullback
-        depth = 1 + (inputs.compactMap { $0?.node.depth }.max() ?? 0)
+        self.depth = 1 + max(depth, inputs.compactMap { $0?.node.depth }.max() ?? 0)
     }
 
     /// Lets go of long chains one node at a time: nested deinits would need stack for each.
@@ -79,4 +80,10 @@ package struct GraphValue: Sendable {
         let output: Int
     }
     package var key: Key { Key(node: ObjectIdentifier(node), output: output) }
+}
+
+/// Two are equal if they are the same output of the same operation.
+extension GraphValue: Hashable {
+    package static func == (a: GraphValue, b: GraphValue) -> Bool { a.key == b.key }
+    package func hash(into hasher: inout Hasher) { hasher.combine(key) }
 }

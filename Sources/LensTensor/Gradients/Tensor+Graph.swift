@@ -40,35 +40,46 @@ extension Tensor {
         return recorded(name, from: [value]) { [try pullback($0.first())] }
     }
 
+    /// The same for an operation of several outcomes, some of which may not have been asked for.
+    /// - Parameter pullback: its request has a place for each of `outcomes`, nil for those that are not there too.
+    package static func recorded(_ name: String, _ outcomes: [Tensor?], from inputs: [GraphValue?],
+                                 _ pullback: @escaping GraphNode.Pullback) -> [Tensor?] {
+        let present = outcomes.indices.filter { outcomes[$0] != nil }
+        guard inputs.contains(where: { $0 != nil }), !present.isEmpty else { return outcomes }
+        let places = outcomes.count
+        let node = GraphNode(name, inputs: inputs, outputShapes: outcomes.compactMap { $0?.shape }) { request in
+            var outputs = [Tensor?](repeating: nil, count: places)
+            for (index, place) in present.enumerated() { outputs[place] = request.outputs[index] }
+            return try pullback(GraphNode.Request(outputs: outputs, wants: request.wants))
+        }
+        var recorded = outcomes
+        for (index, place) in present.enumerated() { recorded[place] = outcomes[place]?.attached(to: GraphValue(node, output: index)) }
+        return recorded
+    }
+
+    /// For operations without a gradient: refuses what is tracked, so that no gradient is lost unseen.
+    /// - Throws: `LensError(.usage)`.
+    package func refuseTracked(_ operation: String, advice: String = "call detached() on it if it is to be a constant") throws {
+        guard graph != nil else { return }
+        throw LensError(.usage, "\(operation) has no gradient", expected: "a tensor that is not tracked", found: "a tracked one, \(shape)", advice: advice)
+    }
+
     /// The sum over the axes along which `shape` was broadcast to this tensor's: the gradient of a broadcast.
     package func summed(to shape: [Int]) throws -> Tensor {
         guard self.shape != shape else { return self }
         let missing = rank - shape.count
         guard missing >= 0 else { throw LensError(.shape, "sum to a shape", expected: "one that broadcasts to \(self.shape)", found: "\(shape)") }
-        var result = self
-        for axis in 0..<missing where self.shape[axis] != 1 { result = try result.summed(overAxis: axis) }
-        for (axis, size) in shape.enumerated() where size == 1 && self.shape[axis + missing] != 1 {
-            result = try result.summed(overAxis: axis + missing)
+        var result = try summedLeading(missing)
+        for (axis, size) in shape.enumerated() where size == 1 && result.shape[axis] != 1 {
+            result = try result.summed(axis: axis, keepsAxis: true)
         }
         return try result.reshaped(shape)
     }
 
-    /// The sum over one axis, which stays with size 1. Pairs of halves are added in a fixed order.
-    private func summed(overAxis axis: Int) throws -> Tensor {
-        let source = try detached().contiguous()
-        let outer = shape[..<axis].reduce(1, *), size = shape[axis], inner = shape[(axis + 1)...].reduce(1, *)
-        var outShape = shape
-        outShape[axis] = 1
-        let out = Tensor(zeros: outShape)
-        withExtendedLifetime(source) {
-            for o in 0..<outer {
-                let destination = out.storage.pointer + o * inner
-                for s in 0..<size {
-                    let from = source.elements + (o * size + s) * inner
-                    for i in 0..<inner { destination[i] += from[i] }
-                }
-            }
-        }
-        return out
+    /// The sum over the first `count` axes.
+    private func summedLeading(_ count: Int) throws -> Tensor {
+        guard count > 0 else { return self }
+        let rest = Array(shape.dropFirst(count))
+        return try reshaped([shape.prefix(count).reduce(1, *)] + rest).summed(axis: 0)
     }
 }

@@ -1,0 +1,122 @@
+// attention_scores.c: the scores of one tile of queries: which keys each sees, the products, and what is done to them.
+#include "lens_attention.h"
+
+#include <string.h>
+
+static bool key_masked(const lens_tile *t, int64_t key) {
+  return t->args->key_mask && !t->args->key_mask[t->b * t->args->keys + key];
+}
+
+/// The smallest interval of key positions that holds every visible key of row r.
+static lens_span visible(const lens_tile *t, int64_t r) {
+  const lens_attention_args *a = t->args;
+  const int64_t p = a->keys - a->queries + t->query + r;
+  lens_span s = {lens_max(0, a->first[t->b]), a->causal ? lens_min(a->keys, p + 1) : a->keys};
+  if (a->window > 0) s.begin = lens_max(s.begin, p - a->window + 1);
+  while (s.begin < s.end && key_masked(t, s.begin)) s.begin++;
+  while (s.begin < s.end && key_masked(t, s.end - 1)) s.end--;
+  return s.begin < s.end ? s : (lens_span){0, 0};
+}
+
+/// `s` widened to every key the caller's row gives a value other than `nothing` (a NaN is something).
+static lens_span widened(lens_span s, const float *row, int64_t keys, float nothing) {
+  int64_t low = 0, high = keys;
+  const bool empty = s.begin == s.end;
+  while (low < (empty ? keys : s.begin) && row[low] == nothing) low++;
+  while (high > (empty ? low : s.end) && row[high - 1] == nothing) high--;
+  return low < high ? (lens_span){low, high} : (lens_span){0, 0};
+}
+
+void lens_tile_ranges(lens_tile *t) {
+  const lens_attention_args *a = t->args;
+  const float *given = a->pattern_in ? a->pattern_in : a->scores_in;
+  for (int64_t r = 0; r < t->rows; r++) {
+    lens_span s = visible(t, r);
+    if (given) s = widened(s, given + lens_tile_row(t, r), a->keys, a->pattern_in ? 0.0f : -INFINITY);
+    t->range[r] = s.begin < s.end ? (lens_span){s.begin + t->shift, s.end + t->shift} : s;
+  }
+}
+
+lens_span lens_tile_pages(const lens_tile *t, int64_t r) {
+  const lens_span s = t->range[r];
+  return (lens_span){s.begin / LENS_PAGE * LENS_PAGE, lens_ceil_div(s.end, LENS_PAGE) * LENS_PAGE};
+}
+
+lens_span lens_tile_all_pages(const lens_tile *t) {
+  lens_span all = {0, 0};
+  for (int64_t r = 0; r < t->rows; r++) {
+    if (t->range[r].begin == t->range[r].end) continue;
+    const lens_span s = lens_tile_pages(t, r);
+    all = all.begin == all.end ? s : (lens_span){lens_min(all.begin, s.begin), lens_max(all.end, s.end)};
+  }
+  return all;
+}
+
+/// Adds what the head adds at each distance to the scores of a query at `position`: constant beyond the reach, a copy of the
+/// table between.
+static void add_relative(const lens_tile *t, lens_span s, int64_t position, float *row) {
+  const lens_attention_args *a = t->args;
+  const float *table = a->relative + t->head * (2 * a->reach + 1);
+  const int64_t origin = position + t->shift; // the slot at distance 0
+  const int64_t low = lens_min(s.end, lens_max(s.begin, origin - a->reach));
+  const int64_t high = lens_max(low, lens_min(s.end, origin + a->reach + 1));
+  for (int64_t slot = s.begin; slot < low; slot++) row[slot] += table[0];
+  for (int64_t slot = low; slot < high; slot++) row[slot] += table[slot - origin + a->reach];
+  for (int64_t slot = high; slot < s.end; slot++) row[slot] += table[2 * a->reach];
+}
+
+/// Falcon-RW's biases: of the key's place in its row, rounded to bfloat16.
+static float to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000; // biases are finite
+  memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+static void add_rounded_alibi(const lens_tile *t, lens_span s, float *row) {
+  const float slope = to_bfloat16(t->args->alibi[t->head]), scale = t->args->score_scale;
+  const int64_t origin = t->args->first[t->b] + t->shift; // the slot of the row's first real token
+  for (int64_t slot = s.begin; slot < s.end; slot++) row[slot] += to_bfloat16(slope * (float)(slot - origin)) * scale;
+}
+
+void lens_tile_products(const lens_tile *t) {
+  const lens_attention_args *a = t->args;
+  const float *q = a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
+  const lens_span all = lens_tile_all_pages(t);
+  int64_t end = 0; // of the last slot any row sees; whole vectors past it are left out
+  for (int64_t r = 0; r < t->rows; r++) end = lens_max(end, t->range[r].end);
+  for (int64_t slot = all.begin; slot < all.end; slot += LENS_PAGE)
+    t->isa->product(t->rows, lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - slot, LENS_LANES)), q,
+                    a->heads * a->d_head, a->d_head, lens_tile_page(t, slot) + lens_tile_kv_head(t) * a->d_head * LENS_PAGE,
+                    LENS_PAGE, t->scores + slot, t->slots, LENS_CHAIN_START);
+}
+
+void lens_tile_scores(const lens_tile *t) {
+  const lens_attention_args *a = t->args;
+  lens_tile_products(t);
+  for (int64_t r = 0; r < t->rows; r++) {
+    float *row = t->scores + r * t->slots;
+    const lens_span pages = lens_tile_pages(t, r), s = t->range[r];
+    const int64_t position = a->keys - a->queries + t->query + r;
+    const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
+                                  .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL,
+                                  .distance = pages.begin - t->shift - position};
+    t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
+    if (a->relative) add_relative(t, s, position, row);
+    if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, s, row);
+    for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
+    for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;
+    if (!a->key_mask) continue;
+    for (int64_t slot = s.begin; slot < s.end; slot++)
+      if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
+  }
+}
+
+void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing) {
+  float *row = t->scores + r * t->slots;
+  const lens_span pages = lens_tile_pages(t, r), s = t->range[r];
+  for (int64_t slot = pages.begin; slot < pages.end; slot++)
+    row[slot] = slot >= s.begin && slot < s.end ? from[slot - t->shift] : nothing;
+}
+
