@@ -122,8 +122,7 @@ public final class PackedMatrix: Sendable {
         self.columns = columns
         self.format = format
         graph = nil
-        storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
-        if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
+        storage = try FloatStorage(zeros: (bytes + 3) / 4, recycled: false)
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
     }
 
