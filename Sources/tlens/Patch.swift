@@ -16,7 +16,8 @@ struct Patch: ParsableCommand {
             batch: the n-th --clean goes with the n-th --corrupted, --answer and --wrong.
 
             WHAT: \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")).
-            --to makes it path patching: from every head straight to that head's q, k or v input, or to `final`.
+            --to makes it path patching: from every head straight to that head's q, k or v input, or to `final`; with \
+            --through-mlps also by way of the MLPs between.
             """)
 
     @OptionGroup var options: ModelOptions
@@ -44,6 +45,9 @@ struct Patch: ParsableCommand {
 
     @Option(help: ArgumentHelp("Path patching to L9H6.q, .k or .v, or final. Repeatable: to all of them at once.", valueName: "receiver"))
     var to: [String] = []
+
+    @Flag(help: "With --to: MLPs between pass on what reaches them, as in Wang et al. 2022.")
+    var throughMlps = false
 
     @Flag(help: "Put corrupted activations into the clean run.")
     var noising = false
@@ -81,6 +85,7 @@ struct Patch: ParsableCommand {
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
         guard !estimate || to.isEmpty else { throw ValidationError("--estimate is for activations, not paths: leave out --to") }
         _ = try to.map(receiver)
+        guard !throughMlps || !to.isEmpty else { throw ValidationError("--through-mlps is for path patching: give --to") }
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
     }
 
@@ -126,7 +131,8 @@ struct Patch: ParsableCommand {
         let heads = (0..<min(layers, model.config.nLayers)).flatMap { layer in (0..<model.config.nHeads).map { [layer, $0] } }
         guard !heads.isEmpty else { throw LensError(.usage, "no head comes before the receivers", found: to.joined(separator: ", ")) }
         let paths = heads.map { Path(from: [.head(layer: $0[0], head: $0[1])], to: receivers) }
-        let result = try Patching.pathPatch(model, tokens: patched, cache: cache, metrics: [experiment.metric], paths: paths, options: run)[0]
+        let result = try Patching.pathPatch(model, tokens: patched, cache: cache, metrics: [experiment.metric], paths: paths,
+                                            recomputing: throughMlps ? .mlps : [], options: run)[0]
         // As layers by heads.
         let shape = [heads.count / model.config.nHeads, model.config.nHeads] + (result.isPerExample ? [experiment.clean.shape[0]] : [])
         return PatchingResult(axisNames: ["layer", "head"], indices: heads, values: try result.values.reshaped(shape),
