@@ -1,7 +1,7 @@
 # Entry points. `make help` lists them; what they do is in scripts/.
 
 SHELL := /bin/sh
-.PHONY: help build demo test bench bench-quick bench-built parity sanitize fuzz clean
+.PHONY: help build demo test bench bench-quick bench-built parity grok sanitize fuzz clean
 
 help:
 	@echo 'make demo     install what is missing, build in release, and run tlens on a tiny random GPT-2'
@@ -10,6 +10,7 @@ help:
 	@echo 'make bench    everything measured beside TransformerLens, Hugging Face, llama.cpp and PyTorch: one table, JSON and a plot in demo/ (20 minutes)'
 	@echo 'make bench-quick  the core of it, beside Hugging Face and llama.cpp (3 minutes)'
 	@echo 'make parity   rebuild docs/parity.md from the goldens; with MODEL=FOLDER, compare a run of it with TransformerLens and Hugging Face (needs Python)'
+	@echo 'make grok     train a small model until it groks (Nanda et al. 2023), in demo/grok, and show what it learned; tens of minutes'
 	@echo 'make sanitize the tests under the address and the thread sanitizer'
 	@echo 'make fuzz     damaged files, ROUNDS of them for each format (20000)'
 	@echo 'make clean    remove what was built'
@@ -49,6 +50,12 @@ parity: $(if $(MODEL),build)
 	$(if $(MODEL),@mkdir -p demo,LENS_PARITY_TABLE=1 swift test --filter ParityTableTests)
 	$(if $(MODEL),.build/release/tlens run $(MODEL) --tokens $(TOKENS) --cache all --processing none --out demo/parity.safetensors)
 	$(if $(MODEL),$(PYTHON) bench/python/parity.py $(MODEL) demo/parity.safetensors)
+
+# make grok [STEPS=25000]: stopped, it goes on where it was.
+STEPS ?= 25000
+grok: build
+	@mkdir -p demo
+	.build/release/tlens grok --steps $(STEPS) --out demo/grok
 
 sanitize:
 	@scripts/sanitize.sh

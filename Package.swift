@@ -58,6 +58,7 @@ let package = Package(
                     exclude: ["Goldens"]),
         .testTarget(name: "HubTests", dependencies: ["LensHub", "LensTestSupport"], exclude: ["check_with_python.py"]),
         .testTarget(name: "AnalysisTests", dependencies: ["TransformerLens", "LensTestSupport"], exclude: ["Goldens"]),
+        .testTarget(name: "TrainingTests", dependencies: ["LensAnalysis", "LensTestSupport"], exclude: ["Goldens"]),
         .testTarget(name: "CommandTests", dependencies: ["TransformerLens", "TinyModels", "tlens"]),
 
         // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.

@@ -118,6 +118,7 @@ extension PackedMatrix {
                             found: "\(x.shape) to \(out.shape), columns \(columns)")
         }
         let shape = out.shape, inputs = [out.graph, x.graph, graph, bias?.graph]
+        out = out.detached()
         try out.withUnsafeMutableElements { destination in
             guard let base = destination.baseAddress else { return }
             try run(x, rows: 0..<rows, columns: columns, block: nil, Epilogue(bias: bias), out: base, linear: nil, shape: shape)

@@ -133,10 +133,12 @@ public final class PackedMatrix: Sendable {
     }
 
     /// Packs a tensor of shape `[rows, columns]`.
+    /// - Throws: `LensError(.shape)`; `LensError(.usage)` if it is tracked, as panels are not part of the graph.
     public convenience init(_ tensor: Tensor, format: WeightFormat = .float32) throws {
         guard tensor.rank == 2 else {
             throw LensError(.shape, "not a matrix", expected: "[rows, columns]", found: "\(tensor.shape)")
         }
+        try tensor.refuseTracked("packing", advice: "multiply with matmul(_:), or pack a constant and call tracked() on that")
         let (rows, columns) = (tensor.shape[0], tensor.shape[1])
         try self.init(rows: rows, columns: columns, format: format) { writer in
             try withExtendedLifetime(tensor.storage) {

@@ -18,6 +18,7 @@ package final class FloatStorage: @unchecked Sendable {
     package let count: Int
     package let pointer: UnsafeMutablePointer<Float>
     private let block: BufferPool.Block
+    private let meter: StorageMeter?
 
     /// Uninitialised storage: the caller writes every element before reading any.
     /// - Parameter recycled: false for what lives long (weights): it is not taken from the pool, nor given to it, where it
@@ -25,15 +26,19 @@ package final class FloatStorage: @unchecked Sendable {
     /// - Throws: `LensError(.machine)` if the memory cannot be had.
     package init(uninitialized count: Int, recycled: Bool = true) throws {
         self.count = count
+        meter = StorageMeter.current
         block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
+        meter?.add(4 * count)
     }
 
     /// Zeros, which memory fresh from the system is already.
     package init(zeros count: Int, recycled: Bool = true) throws {
         self.count = count
+        meter = StorageMeter.current
         block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
+        meter?.add(4 * count)
         if !block.isZeroed { pointer.update(repeating: 0, count: count) }
     }
 
@@ -42,7 +47,24 @@ package final class FloatStorage: @unchecked Sendable {
         pointer.update(repeating: value, count: count)
     }
 
-    deinit { BufferPool.shared.give(block) }
+    deinit {
+        meter?.add(-4 * count)
+        BufferPool.shared.give(block)
+    }
+}
+
+/// Counts the bytes that tensors made in a task hold: `StorageMeter.$current.withValue(meter) { … }`.
+package final class StorageMeter: Sendable {
+    @TaskLocal package static var current: StorageMeter?
+
+    private let bytes = Locked(0)
+
+    package init() {}
+
+    /// Bytes held now.
+    package var heldBytes: Int { bytes.withLock { $0 } }
+
+    fileprivate func add(_ count: Int) { bytes.withLock { $0 += count } }
 }
 
 /// Free lists ("shelves") of large blocks by size class. Small blocks go straight to the C allocator. When the shelves are

@@ -99,7 +99,8 @@ public enum ModelLocator {
     /// - Returns: the repository's id, and the folder if there is one; nil for what is no hub id.
     package static func repository(named name: String, cache: String = cacheFolder, where isWanted: (String) -> Bool) throws -> (id: String, folder: String?)? {
         let id = RegisteredModel.named(name)?.hubID ?? name
-        return isHubID(id) ? (id, try snapshot(of: id, "main", in: cache, where: isWanted)) : nil
+        guard isHubID(id) else { return nil }
+        return (id, try snapshot(of: id, "main", in: cache, where: isWanted))
     }
 
     /// The folder of a snapshot in the cache that has a configuration.

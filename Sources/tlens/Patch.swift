@@ -51,6 +51,9 @@ struct Patch: ParsableCommand {
     @Flag(help: "Keys and values of each query head of grouped attention.")
     var ungroup = false
 
+    @Flag(help: "Estimate all cells at once by attribution patching (one pass back), instead of running each.")
+    var estimate = false
+
     @Flag(help: "The metric itself, not as a share of the way from corrupted to clean.")
     var raw = false
 
@@ -76,6 +79,7 @@ struct Patch: ParsableCommand {
             throw ValidationError("--what takes \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")), not '\(what)'")
         }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
+        guard !estimate || to.isEmpty else { throw ValidationError("--estimate is for activations, not paths: leave out --to") }
         _ = try to.map(receiver)
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
     }
@@ -106,6 +110,11 @@ struct Patch: ParsableCommand {
         var run = PatchingOptions(attentionMask: experiment.mask, onlyLastLogits: true, progress: meter.advance)
         run.tokensAtOnce = max(512, patched.count)
         let patch = NamedPatch(rawValue: what) ?? .residPre
+        if estimate {
+            let pair = try PromptPair(clean: experiment.clean, corrupted: experiment.corrupted, attentionMask: experiment.mask)
+            return try Patching.attributionPatch(model, pair, metric: experiment.gradientMetric, activations: [patch.activationName],
+                                                 gradientAt: noising ? .clean : .corrupted)[0].predicted(patch, isNoising: noising)
+        }
         var caching = Transformer.Options(cache: .names([to.isEmpty ? patch.activationName : "z"]), returnType: .none)
         caching.attentionMask = experiment.mask
         let cache = try model.run(.tokens(other), caching).cache
@@ -135,11 +144,23 @@ struct PatchExperiment {
     let answers: [Int], wrong: [Int]
     let metricName: String
 
+    /// The metric, to be differentiated.
+    var gradientMetric: GradientMetric {
+        wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
+    }
+
     init(_ command: Patch, _ model: HookedTransformer) throws {
-        func rows(_ texts: [String], _ tokens: [String]) throws -> [[Int]] {
-            try tokens.map(tokenList) + texts.map { try model.toTokens($0, prependBOS: command.bos.choice, truncate: false).array }
+        try self.init(clean: (command.clean, command.cleanTokens), corrupted: (command.corrupted, command.corruptedTokens), answers: command.answer,
+                      wrong: command.wrong, bos: command.bos, model)
+    }
+
+    /// - Parameters: texts, and tokens as 1,2,3, of each prompt.
+    init(clean cleanInput: (texts: [String], tokens: [String]), corrupted corruptedInput: (texts: [String], tokens: [String]), answers answerTexts: [String],
+         wrong wrongTexts: [String], bos: BOSOptions, _ model: HookedTransformer) throws {
+        func rows(_ input: (texts: [String], tokens: [String])) throws -> [[Int]] {
+            try input.tokens.map(tokenList) + input.texts.map { try model.toTokens($0, prependBOS: bos.choice, truncate: false).array }
         }
-        let cleanRows = try rows(command.clean, command.cleanTokens), corruptedRows = try rows(command.corrupted, command.corruptedTokens)
+        let cleanRows = try rows(cleanInput), corruptedRows = try rows(corruptedInput)
         for (index, (a, b)) in zip(cleanRows, corruptedRows).enumerated() where a.count != b.count {
             throw LensError(.usage, "prompts of different lengths cannot be patched position by position", at: "pair \(index + 1)",
                             expected: "\(a.count) tokens in the corrupted prompt too", found: "\(b.count)", advice: "`tlens tokenize` shows the tokens")
@@ -152,8 +173,8 @@ struct PatchExperiment {
         clean = try padded(cleanRows, pad)
         corrupted = try padded(corruptedRows, pad)
         mask = cleanRows.contains { $0.count != longest } ? try padded(cleanRows.map { $0.map { _ in 1 } }, 0) : nil
-        answers = try command.answer.map(model.outputToken)
-        wrong = try command.wrong.map(model.outputToken)
+        answers = try answerTexts.map(model.outputToken)
+        wrong = try wrongTexts.map(model.outputToken)
         metric = wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
         metricName = wrong.isEmpty ? "log-probability of the answer" : "logit of the answer less that of the wrong one"
     }

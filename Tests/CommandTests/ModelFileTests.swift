@@ -45,10 +45,8 @@ import TinyModels
         let found = try await tlens(["tokenize", folder.path, "Hello World"], environment: environment)
         let own = try TestFolder()
         try TinyGPT2().write(to: own.path)
-        #expect(found.code == 0 && found.out == (try await tlens(["tokenize", own.path, "Hello World"]).out), "\(found.err)")
-        // The vocabulary is another's, which is what a run says.
-        let wrong = try await tlens(run, environment: environment)
-        #expect(wrong.err.contains("vocabulary") || wrong.code == 0, "\(wrong.err)")
+        let expected = try await tlens(["tokenize", own.path, "Hello World"])
+        #expect(found.code == 0 && found.out == expected.out, "\(found.err)")
     }
 
     @Test func parts() async throws {

@@ -59,13 +59,14 @@ import Testing
         defer { place.remove() }
         let server = try LoopbackServer { request, _ in repository.answer(request) }
         defer { server.stop() }
-        let hub = place.hub(server), hasTokenizer = { FileManager.default.fileExists(atPath: $0 + "/tokenizer.json") }
-        #expect(try place.hub(server) { $0.isOffline = true }.blockingTokenizer(named: "org/words", where: hasTokenizer) == nil)
+        let hub = place.hub(server), offline = place.hub(server) { $0.isOffline = true }
+        let hasTokenizer = { (folder: String) in FileManager.default.fileExists(atPath: folder + "/tokenizer.json") }
+        #expect(try offline.blockingTokenizer(named: "org/words", where: hasTokenizer) == nil)
         let folder = try #require(try hub.blockingTokenizer(named: "org/words", where: hasTokenizer))
         #expect(folder == "\(place.cache)/models--org--words/snapshots/\(repository.commit)")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["config.json", "tokenizer.json"])
         let count = server.seen.count
-        #expect(try place.hub(server) { $0.isOffline = true }.blockingTokenizer(named: "org/words", where: hasTokenizer) == folder)
+        #expect(try offline.blockingTokenizer(named: "org/words", where: hasTokenizer) == folder)
         #expect(server.seen.count == count)
         #expect(try hub.blockingTokenizer(named: "../etc", where: hasTokenizer) == nil)
     }

@@ -82,7 +82,7 @@ import TransformerLens
                 for other in ["adapter_config.json", "adapter_model.safetensors"] {
                     try FileManager.default.copyItem(atPath: "\(Self.folder)/half/\(other)", toPath: "\(folder)/\(other)")
                 }
-                for _ in 0..<100 {
+                for _ in 0..<250 {
                     var bytes = original
                     let at = Int.random(in: 0..<bytes.count, using: &random)
                     if Bool.random(using: &random) { bytes[at] ^= 1 << UInt8.random(in: 0..<8, using: &random) } else { bytes.removeSubrange(at..<min(bytes.count, at + 20)) }
@@ -91,6 +91,6 @@ import TransformerLens
                 }
             }
         }
-        #expect(refused > 50 && refused < 200)
+        #expect(refused > 125 && refused < 500)
     }
 }

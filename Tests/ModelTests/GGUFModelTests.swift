@@ -73,7 +73,7 @@ import TransformerLens
     }
 
     @Test func metadataNobodyReadsIsRefused() throws {
-        for (key, what) in [("llama.expert_count", "expert_count"), ("llama.logit_scale", "logit_scale"), ("llama.unheard.of", "unheard"), ("llama.rope.scaling.type", "rope.scaling.type")] {
+        for (key, what) in [("llama.expert_count", "expert_used_count"), ("llama.logit_scale", "logit_scale"), ("llama.unheard.of", "unheard"), ("llama.rope.scaling.type", "rope.scaling.type")] {
             try withTemporaryFolder { folder in
                 let file = try Data(contentsOf: URL(fileURLWithPath: Self.folder + "/llama-multiquery.gguf"))
                 // One more value at the end of the metadata, before the tensors: the count, then the value itself after the header.

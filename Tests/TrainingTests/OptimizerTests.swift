@@ -36,7 +36,7 @@ private func floats(_ json: JSON?) -> [Double] { json?.arrayValue?.compactMap(\.
         ("sgd_nesterov", .init(.sgd(momentum: 0.9, nesterov: true), learningRate: 0.05, weightDecay: 0.01)),
         ("adamw_clip_norm", .init(.adamW(), learningRate: 0.02, weightDecay: 0.1, clipNorm: 0.7)),
         ("sgd_clip_value", .init(.sgd(momentum: 0.5), learningRate: 0.05, clipValue: 0.4)),
-        ("adamw_accumulate", .init(.adamW(), learningRate: 0.02)),
+        ("adamw_accumulate", .init(.adamW(), learningRate: 0.02, weightDecay: 0.01)),
     ]
 
     /// Fifty steps; element by element, within a few units in the last place of what is added up on the way.

@@ -2,8 +2,9 @@
 
     python text.py TOKENIZER_JSON [--bench PATH_TO_LENS_BENCH] [--megabytes 10] [--rounds 3]
 
-The text is English: docstrings of the installed Python packages, up to the megabytes asked for. Besides, words of 0.25 to 2
-megabytes without a space, to see how the time of one word grows. Prints Markdown.
+The text is English: docstrings of the installed Python packages, up to the megabytes asked for. Besides, words of 0.25 to 4
+megabytes of several kinds, to see how the time of one word grows: nanoseconds a byte, which should not depend on the
+length. Prints Markdown.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import ast
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
 HERE = Path(__file__).resolve().parent
+SIZES = [250_000, 500_000, 1_000_000, 2_000_000, 4_000_000]
+COMPARED = 1_000_000
 
 
 def english(size):
@@ -43,16 +47,45 @@ def english(size):
     sys.exit(f"only {total} bytes of English on this machine")
 
 
-def words(sizes):
-    """Letters in random order: one word for most split patterns."""
+def words(text, size):
+    """Words without a space or a change of script, each one piece for most split patterns."""
     rng = random.Random(7)
-    syllables = ["the", "ing", "tion", "er", "an", "o", "re", "st", "qu", "x", "ness", "a"]
-    for size in sizes:
-        pieces, length = [], 0
-        while length < size:
-            pieces.append(rng.choice(syllables))
-            length += len(pieces[-1])
-        yield "".join(pieces)[:size]
+    english = re.sub("[^A-Za-z]", "", text[:5 * size])
+    while len(english) < size:
+        english += english
+    return {
+        "one letter": "a" * size,
+        "four letters, like DNA": "".join(rng.choices("ACGT", k=size)),
+        "random letters": "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=size)),
+        "English without spaces": english[:size],
+        # Three bytes each, of nearly every value that bytes of text have.
+        "random Chinese characters": "".join(map(chr, rng.choices(range(0x4E00, 0x9FA6), k=size // 3))),
+    }
+
+
+def seconds_of_words(arguments, text, peer, scratch):
+    """For each kind of word and each size the best time, ours and, for one size, the peer's; the tokens compared first."""
+    files, contents = [], []
+    for size in SIZES:
+        for kind, word in words(text, size).items():
+            files.append(Path(scratch) / f"word{len(files)}.txt")
+            files[-1].write_text(word, encoding="utf-8")
+            contents.append((kind, size, word))
+    dump = Path(scratch) / "word_ids"
+    command = [arguments.bench, "text", arguments.tokenizer, *map(str, files), "--one", "--seconds", "0.2", "--dump", str(dump)]
+    report = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    found, ours, theirs = dump.read_bytes(), {}, {}
+    for (kind, size, word), result in zip(contents, report["results"]):
+        ours.setdefault(kind, []).append(result["best_s"])
+        count = 4 * result["tokens"]
+        mine, found = found[:count], found[count:]
+        if size <= COMPARED:
+            begin = time.perf_counter()
+            ids = peer.encode(word, add_special_tokens=False).ids
+            theirs[kind] = time.perf_counter() - begin
+            if mine != b"".join(i.to_bytes(4, "little") for i in ids):
+                sys.exit(f"the tokens of a word differ: {kind}, {size} bytes")
+    return ours, theirs
 
 
 def main():
@@ -65,18 +98,15 @@ def main():
     import tokenizers
 
     text = english(int(arguments.megabytes * 1e6))
-    sizes = [250_000, 500_000, 1_000_000, 2_000_000]
     with tempfile.TemporaryDirectory() as scratch:
-        files = []
-        for index, content in enumerate([text, *words(sizes)]):
-            files.append(Path(scratch) / f"{index}.txt")
-            files[-1].write_bytes(content.encode())
+        file = Path(scratch) / "text.txt"
+        file.write_bytes(text.encode())
         dump = Path(scratch) / "ids"
-        command = [arguments.bench, "text", arguments.tokenizer, *map(str, files), "--dump", str(dump)]
+        command = [arguments.bench, "text", arguments.tokenizer, str(file), "--dump", str(dump)]
         theirs, ours, report = [], [], None
         for _ in range(arguments.rounds):
             report = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-            ours.append([r["best_s"] for r in report["results"]])
+            ours.append(report["results"][0]["best_s"])
             peer = tokenizers.Tokenizer.from_file(arguments.tokenizer)
             begin = time.perf_counter()
             ids = peer.encode(text, add_special_tokens=False).ids
@@ -84,19 +114,20 @@ def main():
             found = dump.read_bytes()
             if found != b"".join(i.to_bytes(4, "little") for i in ids):
                 sys.exit("the tokens differ")
-        mine = sorted(o[0] for o in ours)[len(ours) // 2]
+        mine = sorted(ours)[len(ours) // 2]
         their = sorted(theirs)[len(theirs) // 2]
         print(f"{len(text.encode()) / 1e6:.1f} MB of English, {len(ids)} tokens, the same; tokenizers {tokenizers.__version__}, one thread each\n")
         print("| | seconds | MB/s |\n|---|---|---|")
         print(f"| swift-transformer-lens | {mine:.3f} | {len(text.encode()) / 1e6 / mine:.1f} |")
         print(f"| Hugging Face tokenizers | {their:.3f} | {len(text.encode()) / 1e6 / their:.1f} |")
         print(f"\n{their / mine:.1f} times as fast. Loading: {report['loading']['best_s'] * 1e3:.0f} ms.\n")
-        print("| one word of | seconds | times the one before |\n|---|---|---|")
-        before = None
-        for index, size in enumerate(sizes):
-            best = min(o[index + 1] for o in ours)
-            print(f"| {size / 1e6:.2f} MB | {best:.4f} | {f'{best / before:.2f}' if before else ''} |")
-            before = best
+        ours, theirs = seconds_of_words(arguments, text, peer, scratch)
+        print(f"One word, nanoseconds a byte; the tokens up to {COMPARED / 1e6:g} MB are the peer's.\n")
+        print("| MB | " + " | ".join(f"{size / 1e6:g}" for size in SIZES) + f" | tokenizers, {COMPARED / 1e6:g} |")
+        print("|---" * (len(SIZES) + 2) + "|")
+        for kind, times in ours.items():
+            cells = [f"{t / size * 1e9:.1f}" for t, size in zip(times, SIZES)] + [f"{theirs[kind] / COMPARED * 1e9:.0f}"]
+            print(f"| {kind} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,22 @@ void lens_sgd(const lens_isa *isa, const lens_sgd_step *step, int64_t count, con
   }
 }
 
+bool lens_is_any(int64_t count, const float *x) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    uint32_t any = 0;
+    for (int l = 0; l < 16; l++) {
+      uint32_t bits;
+      memcpy(&bits, x + i + l, sizeof bits);
+      any |= bits << 1; // without the sign: -0 is zero
+    }
+    if (any) return true;
+  }
+  for (; i < count; i++)
+    if (!(x[i] == 0)) return true;
+  return false;
+}
+
 double lens_square_sum(const lens_isa *isa, int64_t count, const float *x) {
   double total = 0;
   for (int64_t at = 0; at < count; at += RUN) total += isa->square_sum(lens_min(RUN, count - at), x + at);

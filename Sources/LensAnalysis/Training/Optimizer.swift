@@ -123,6 +123,11 @@ public struct Optimizer: Sendable {
         }
     }
 
+    /// Puts `body` of a parameter in its place: onto what it may be.
+    mutating func project(_ name: String, _ body: (Tensor) throws -> Tensor) throws {
+        for index in entries.indices where entries[index].name == name { entries[index].value = try body(entries[index].value) }
+    }
+
     // MARK: Saving
 
     /// Parameters and state as tensors by name: `parameters.NAME`, `optimizer.STATE.NAME`.

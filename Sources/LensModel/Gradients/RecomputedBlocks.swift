@@ -36,8 +36,9 @@ private struct BlockAgain: Sendable {
         let input = request.wants[0] ? input.tracked() : input
         var encoded = encoded
         if request.wants[1], let constant = encoded { encoded = constant.replacing(constant.output.tracked()) }
-        let plan = try HookPlan(hooks: [], caching: .none, points: [], nLayers: model.config.nLayers)
-        var none = KeyValueCache(for: model.config, batch: mask.count)
+        let plan = try HookPlan(hooks: [], caching: .none, points: [], nLayers: 0)
+        let config = stack == .encoder ? model.encoder?.config ?? model.config : model.config
+        var none = KeyValueCache(for: config, batch: mask.count)
         let pass = try ForwardPass(model, stack: stack, plan: plan, .residual(input), newMask: mask, isWhole: false, taking: &none,
                                    keepsKeyValues: false, Transformer.Options())
         pass.keyValues.encoded = encoded

@@ -31,7 +31,7 @@ public func gradients(of scalar: Tensor, to tensors: [Tensor]) throws -> [Tensor
         }
         return value
     }
-    return try zip(gradients(of: scalar, to: values), tensors).map { try $0 ?? Tensor(zeros: $1.shape) }
+    return try zip(gradients(of: scalar, to: values), tensors).map { $0 ?? Tensor(zeros: $1.shape) }
 }
 
 /// The same for values of the graph; nil where the scalar does not depend on one.

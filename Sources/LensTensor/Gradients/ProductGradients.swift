@@ -26,9 +26,20 @@ struct ProductPullback: Sendable {
         if request.outputs.count > 1, let direct = request.outputs[1] { linearGradient = try linearGradient.map { try $0 + direct } ?? direct }
         let residual = try wants[4] ? residualShape.flatMap { shape in try out?.reshaped(shape) } : nil
         guard let linearGradient else { return [nil, nil, nil, gateGradient, residual] }
-        return [wants[0] ? try matrix.inputGradient(linearGradient, rows: rows).reshaped(xShape) : nil,
-                wants[1] ? try x.map { try matrix.weightGradient(linearGradient, $0, rows: rows) } ?? nil : nil,
-                wants[2] ? try linearGradient.summed(to: [matrix.columns]) : nil, gateGradient, residual]
+        let (ofInput, ofWeights) = try throughProduct(linearGradient, wantsInput: wants[0], wantsWeights: wants[1])
+        return [ofInput, ofWeights, wants[2] ? try linearGradient.summed(to: [matrix.columns]) : nil, gateGradient, residual]
+    }
+
+    /// Gradients of x and the weights. Rows of zeros, as a loss on last positions leaves them, are not multiplied.
+    private func throughProduct(_ gradient: Tensor, wantsInput: Bool, wantsWeights: Bool) throws -> (Tensor?, Tensor?) {
+        guard wantsInput || wantsWeights else { return (nil, nil) }
+        guard let chosen = try gradient.rowsWorthMultiplying() else {
+            return (wantsInput ? try matrix.inputGradient(gradient, rows: rows).reshaped(xShape) : nil,
+                    wantsWeights ? try x.map { try matrix.weightGradient(gradient, $0, rows: rows) } : nil)
+        }
+        let few = try gradient.takingRows(chosen, width: matrix.columns), count = gradient.count / max(1, matrix.columns)
+        let ofInput = wantsInput ? try matrix.inputGradient(few, rows: rows).spreadRows(chosen, among: count).reshaped(xShape) : nil
+        return (ofInput, wantsWeights ? try x.map { try matrix.weightGradient(few, $0.takingRows(chosen, width: rows.count), rows: rows) } : nil)
     }
 
     /// The gradient of `value = gate ? act(gate)·linear : act(linear)` to `linear`, and to the gate.

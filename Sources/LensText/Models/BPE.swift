@@ -28,6 +28,9 @@ struct BPE: Sendable {
     /// The token `<0x..>` of each byte; -1 where there is none.
     var fallbackTokens: [Int32] = []
     private let pool = WorkspacePool()
+    private let longWords = LongWordsWhenNeeded()
+    /// From this many symbols on, and a quarter of the ranks, a word is worth making `longWords` for.
+    static let veryLongWord = 4096
 
     init(vocabulary: Vocabulary, merges: MergeTable, mergeResults: [Int32]) {
         self.vocabulary = vocabulary
@@ -142,6 +145,10 @@ struct BPE: Sendable {
     }
 
     private func merge(_ merger: inout BPEMerger) {
+        if mergeOrder == .rising, merger.symbols.count >= max(Self.veryLongWord, mergeResults.count / 4),
+           let words = longWords.get({
+            LongWords(merges: merges, ranks: mergeResults.count, tokens: vocabulary.idLimit)
+        }), merger.merge(with: words) { return }
         merger.merge(with: merges, results: mergeResults, order: mergeOrder)
     }
 

@@ -1,6 +1,6 @@
 // Merging the symbols of one word by rank. Short words are scanned for the best pair again and again; longer ones go
-// through a linked list and a heap; very long ones (a text without spaces may be one word of a megabyte) through a linked
-// list and one bucket a rank, in linear time.
+// through a linked list and a heap, in time n·log n. Very long ones do better from left to right (LongWords.swift), if the
+// merges come in the order of training; Llama 2's, as Hugging Face converts them from SentencePiece, do not.
 
 /// The memory that merging works in, kept between words. One call at a time uses it.
 struct BPEMerger {
@@ -16,8 +16,6 @@ struct BPEMerger {
 
     /// Below this many symbols scanning is faster than a heap.
     private static let longWord = 40
-    /// From this many symbols on, and an eighth of the ranks, buckets are faster than a heap.
-    static let veryLongWord = 4096
 
     /// Adds a first symbol that covers so many bytes.
     @inline(__always)
@@ -34,8 +32,6 @@ struct BPEMerger {
         if symbols.count < 2 { return }
         if symbols.count < Self.longWord && order != .degenerate && !keepsLengths {
             mergeByScanning(table)
-        } else if order == .rising && symbols.count >= max(Self.veryLongWord, results.count / 8) {
-            mergeByBuckets(table, results)
         } else {
             mergeByHeap(table, results)
         }
@@ -78,29 +74,19 @@ struct BPEMerger {
         finish()
     }
 
-    /// The same with one bucket a rank: what a merge makes merges later only, so ranks come up in rising order.
-    private mutating func mergeByBuckets(_ table: MergeTable, _ results: [Int32]) {
-        link()
-        var buckets = RankBuckets(ranks: results.count, minimumCapacity: symbols.count)
-        for index in 0..<(symbols.count - 1) {
-            let merge = table.find(symbols[index], symbols[index + 1])
-            if merge.exists { buckets.add(index, rank: merge.rank) }
-        }
-        while let (rank, places) = buckets.next() {
-            for place in places {
-                let place = Int(place)
-                guard let (before, after) = mergeAtPlace(place, table, results[rank]) else { continue }
-                if before >= 0 {
-                    let merge = table.find(symbols[before], symbols[place])
-                    if merge.exists { buckets.add(before, rank: merge.rank) }
-                }
-                if after >= 0 {
-                    let merge = table.find(symbols[place], symbols[after])
-                    if merge.exists { buckets.add(place, rank: merge.rank) }
-                }
+    /// Merges `symbols` from left to right; false, and nothing done, if that cannot be.
+    mutating func merge(with words: LongWords) -> Bool {
+        guard let tokens = words.tokens(of: symbols) else { return false }
+        symbols = tokens
+        if keepsLengths {
+            var start = 0
+            lengths = tokens.map { token in
+                let covered = start..<start + words.count(token)
+                start = covered.upperBound
+                return lengths[covered].reduce(0, +)
             }
         }
-        finish()
+        return true
     }
 
     private mutating func link() {

@@ -54,6 +54,16 @@ struct MergeTable: Sendable {
         }
     }
 
+    /// The merges by rank, of which there are so many; negative ids where a later merge of the same pair took its place.
+    func byRank(_ ranks: Int) -> [(left: Int32, right: Int32, result: Int32)] {
+        var list = Array(repeating: (left: Int32(-1), right: Int32(-1), result: Int32(-1)), count: ranks)
+        for index in stride(from: 0, to: slots.count, by: 2) where slots[index] != Self.free {
+            let pair = slots[index], merge = Merge(packed: slots[index + 1])
+            list[Int(merge.rank)] = (Int32(truncatingIfNeeded: pair >> 32), Int32(truncatingIfNeeded: pair), merge.result)
+        }
+        return list
+    }
+
     @inline(__always)
     private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))

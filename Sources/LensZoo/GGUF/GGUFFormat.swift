@@ -11,12 +11,13 @@ struct GGUFFormat: Sendable {
     let name: String
     /// The keys of the `config.json`, `architectures` among them.
     let config: @Sendable (GGUFMetadata) throws -> JSONObject
-    /// The file's name of a tensor, and the checkpoint's (without prefix); `{i}` is the layer.
+    /// The file's name of a tensor, and the checkpoint's (without prefix); `{i}` is the layer. One with `{e}` is a stack of
+    /// all experts' tensors.
     let tensors: [String: String]
     /// Rows of queries and keys are kept in adjacent pairs, and are put back into halves.
     var pairsRows = false
 
-    static let all: [GGUFFormat] = [.llama, .qwen2, .qwen3, .gemma, .gemma2, .gemma3, .phi2, .phi3, .gpt2]
+    static let all: [GGUFFormat] = [.llama, .qwen2, .qwen2MoE, .qwen3, .qwen3MoE, .gemma, .gemma2, .gemma3, .phi2, .phi3, .gpt2]
 
     /// The format of an open file.
     /// - Throws: `LensError(.config)` naming the architectures there are.
@@ -43,10 +44,17 @@ extension GGUFFormat {
         name: "llama",
         config: { metadata in
             var config = try metadata.llamaShaped("LlamaForCausalLM")
+            // So have Mixtral's.
+            if try metadata.int("expert_count", default: 0) > 0 {
+                config["architectures"] = ["MixtralForCausalLM"]
+                config["num_local_experts"] = .int(try metadata.int("expert_count"))
+                config["num_experts_per_tok"] = .int(try metadata.int("expert_used_count"))
+                config["sliding_window"] = try metadata.window().map(JSON.int) ?? .null
+                return config
+            }
+            try metadata.require("expert_used_count", 0)
             config["attention_bias"] = .bool(metadata.has("blk.0.attn_q.bias"))
             config["mlp_bias"] = .bool(metadata.has("blk.0.ffn_gate.bias"))
-            try metadata.require("expert_count", 0)
-            try metadata.require("expert_used_count", 0)
             // Mistral's files have LLaMA's name.
             if let window = try metadata.window() {
                 config["architectures"] = ["MistralForCausalLM"]
@@ -56,7 +64,32 @@ extension GGUFFormat {
             }
             return config
         },
-        tensors: .llamaShaped(), pairsRows: true)
+        tensors: .llamaShaped().merging([
+            "blk.{i}.ffn_gate_inp.weight": "layers.{i}.block_sparse_moe.gate.weight",
+            "blk.{i}.ffn_gate_exps.weight": "layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
+            "blk.{i}.ffn_up_exps.weight": "layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
+            "blk.{i}.ffn_down_exps.weight": "layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
+        ]) { $1 }, pairsRows: true)
+
+    static let qwen2MoE = GGUFFormat(
+        name: "qwen2moe",
+        config: { metadata in
+            var config = try metadata.llamaShaped("Qwen2MoeForCausalLM")
+            try config.setQwenExperts(metadata, renormalised: false)
+            config["shared_expert_intermediate_size"] = .int(try metadata.int("expert_shared_feed_forward_length"))
+            return config
+        },
+        tensors: .qwenExperts())
+
+    static let qwen3MoE = GGUFFormat(
+        name: "qwen3moe",
+        config: { metadata in
+            var config = try metadata.llamaShaped("Qwen3MoeForCausalLM")
+            try config.setQwenExperts(metadata, renormalised: true)
+            config["attention_bias"] = .bool(metadata.has("blk.0.attn_q.bias"))
+            return config
+        },
+        tensors: .qwenExperts())
 
     static let qwen2 = GGUFFormat(name: "qwen2", config: { try $0.llamaShaped("Qwen2ForCausalLM") }, tensors: .llamaShaped())
 
@@ -146,6 +179,17 @@ extension GGUFFormat {
 }
 
 extension JSONObject {
+    /// Qwen's experts. Which layers have some shows in the tensors; whether weights are made to sum to one llama.cpp knows by the
+    /// architecture.
+    fileprivate mutating func setQwenExperts(_ metadata: GGUFMetadata, renormalised: Bool) throws {
+        self["num_experts"] = .int(try metadata.int("expert_count"))
+        self["num_experts_per_tok"] = .int(try metadata.int("expert_used_count"))
+        self["moe_intermediate_size"] = .int(try metadata.int("expert_feed_forward_length"))
+        self["norm_topk_prob"] = .bool(renormalised)
+        let layers = max(0, min(try metadata.int("block_count"), ModelConfig.mostLayers))
+        self["mlp_only_layers"] = .array((0..<layers).filter { !metadata.has("blk.\($0).ffn_gate_inp.weight") }.map { JSON.int($0) })
+    }
+
     /// Gemma's scale of scores, and its caps.
     fileprivate mutating func setGemmaScale(_ metadata: GGUFMetadata, isLargest: Bool) throws {
         let heads = try metadata.int("attention.head_count")
@@ -171,6 +215,19 @@ extension [String: String] {
                                    ("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj"), ("ffn_down", "mlp.down_proj")] {
                 names["blk.{i}.\(name).\(end)"] = "layers.{i}.\(source).\(end)"
             }
+        }
+        return names
+    }
+
+    /// Those of Qwen's with experts.
+    fileprivate static func qwenExperts() -> [String: String] {
+        let mlp = "layers.{i}.mlp"
+        var names = llamaShaped()
+        names["blk.{i}.ffn_gate_inp.weight"] = "\(mlp).gate.weight"
+        names["blk.{i}.ffn_gate_inp_shexp.weight"] = "\(mlp).shared_expert_gate.weight"
+        for (name, source) in [("gate", "gate_proj"), ("up", "up_proj"), ("down", "down_proj")] {
+            names["blk.{i}.ffn_\(name)_exps.weight"] = "\(mlp).experts.{e}.\(source).weight"
+            names["blk.{i}.ffn_\(name)_shexp.weight"] = "\(mlp).shared_expert.\(source).weight"
         }
         return names
     }

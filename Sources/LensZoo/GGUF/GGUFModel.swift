@@ -37,21 +37,37 @@ struct GGUFCheckpoint: TensorSource {
     let location: String
     let names: [String]
     private let file: GGUFFile
-    /// The file's name of each tensor.
-    private let stored: [String: String]
+    /// The file's name of each tensor, and the element it begins at: an expert's is a part of all experts'.
+    private let stored: [String: (own: String, offset: Int)]
     private let entries: [String: TensorEntry]
     /// Rows of one head, of tensors whose rows are to be put back.
     private let headRows: [String: Int]
 
     init(_ file: GGUFFile, _ format: GGUFFormat, _ config: ModelConfig, without consumed: Set<String>) throws {
-        var names: [String] = [], stored: [String: String] = [:], entries: [String: TensorEntry] = [:], headRows: [String: Int] = [:]
-        for entry in file.names.compactMap(file.entry) where !consumed.contains(entry.name) {
-            let name = format.sourceName(entry.name)
-            guard stored.updateValue(entry.name, forKey: name) == nil else {
+        var names: [String] = [], stored: [String: (own: String, offset: Int)] = [:], entries: [String: TensorEntry] = [:], headRows: [String: Int] = [:]
+        func add(_ name: String, _ entry: TensorEntry, _ shape: [Int], from offset: Int = 0) throws {
+            guard stored.updateValue((entry.name, offset), forKey: name) == nil else {
                 throw LensError(.weights, "two tensors for one", at: "\(file.location): \(entry.name)", found: name)
             }
             names.append(name)
-            entries[name] = try TensorEntry(name: name, dtype: entry.dtype, shape: entry.shape, at: file.location)
+            entries[name] = try TensorEntry(name: name, dtype: entry.dtype, shape: shape, at: file.location)
+        }
+        for entry in file.names.compactMap(file.entry) where !consumed.contains(entry.name) {
+            let name = format.sourceName(entry.name)
+            if name.contains("{e}") {
+                let count = config.mlp?.experts?.count ?? 0
+                guard entry.shape.count == 3, entry.shape[0] == count else {
+                    throw LensError(.weights, "tensor of the wrong shape", at: "\(file.location): \(entry.name)", expected: "[\(count), outputs, inputs] for \(count) experts",
+                                    found: "\(entry.shape)")
+                }
+                for expert in 0..<count {
+                    let own = name.split(separator: "{e}", omittingEmptySubsequences: false).joined(separator: "\(expert)")
+                    try add(own, entry, Array(entry.shape[1...]), from: expert * (entry.elementCount / count))
+                }
+                continue
+            }
+            // A row of numbers may be a matrix of one row.
+            try add(name, entry, name.hasSuffix("shared_expert_gate.weight") && entry.shape.count == 1 ? [1] + entry.shape : entry.shape)
             guard format.pairsRows, let heads = Self.heads(of: name, config) else { continue }
             guard let rows = entry.shape.first, rows == heads * config.dHead, config.dHead % 2 == 0 else {
                 throw LensError(.weights, "tensor of the wrong shape", at: "\(file.location): \(entry.name)", expected: "\(heads * config.dHead) rows", found: "\(entry.shape)")
@@ -73,7 +89,7 @@ struct GGUFCheckpoint: TensorSource {
 
     func entry(_ name: String) -> TensorEntry? { entries[name] }
 
-    func blockType(_ name: String) -> GGMLType? { stored[name].flatMap(file.blockType) }
+    func blockType(_ name: String) -> GGMLType? { stored[name].flatMap { file.blockType($0.own) } }
 
     func read(_ name: String, elementOffset: Int, elementCount: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
         let entry = try requireEntry(name)
@@ -101,8 +117,8 @@ struct GGUFCheckpoint: TensorSource {
     /// Elements that lie one after another in the file: a row each, where rows are put back, else all.
     /// - Parameter body: the file's name, offset and count there, and how many elements came before.
     private func forEachStretch(_ name: String, _ offset: Int, _ count: Int, _ body: (String, Int, Int, Int) throws -> Void) throws {
-        guard let own = stored[name], let entry = entries[name], count > 0 else { return }
-        guard let width = headRows[name] else { return try body(own, offset, count, 0) }
+        guard let (own, first) = stored[name], let entry = entries[name], count > 0 else { return }
+        guard let width = headRows[name] else { return try body(own, first + offset, count, 0) }
         let columns = entry.elementCount / entry.shape[0], half = width / 2
         var done = 0
         while done < count {

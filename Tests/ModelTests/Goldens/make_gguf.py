@@ -35,7 +35,26 @@ def llama_names(arch):
     return {"input_layernorm": "attn_norm", **norms, "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
             "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "self_attn.qkv_proj": "attn_qkv",
             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate_up_proj": "ffn_up",
-            "self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down"}
+            "self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down", "block_sparse_moe.gate": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp",
+            "mlp.shared_expert_gate": "ffn_gate_inp_shexp", **{f"mlp.shared_expert.{part}_proj": f"ffn_{part}_shexp" for part in ("gate", "up", "down")}}
+
+
+EXPERT_NAMES = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps", "w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps"}
+
+
+def stacked(tensors):
+    """All experts' matrices of a layer in one tensor, as MixtralModel and Qwen2MoeModel do."""
+    stacks = {}
+    for name, tensor in tensors.items():
+        if ".experts." not in name:
+            yield name, tensor
+            continue
+        module, rest = name.split(".experts.")
+        expert, part, _ = rest.split(".")
+        layer = module.removeprefix("model.").split(".")[1]
+        stacks.setdefault(f"blk.{layer}.{EXPERT_NAMES[part]}.weight", {})[int(expert)] = tensor
+    for target, parts in stacks.items():
+        yield target, torch.stack([parts[expert] for expert in range(len(parts))])
 
 
 GPT2_NAMES = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
@@ -46,7 +65,10 @@ TOP_NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "ou
 def converted(arch, config, tensors):
     """GGUF names and numbers of a checkpoint's tensors."""
     modules = GPT2_NAMES if arch == "gpt2" else llama_names(arch)
-    for name, tensor in tensors.items():
+    for name, tensor in stacked(tensors):
+        if name.startswith("blk."):
+            yield name, numpy.ascontiguousarray(tensor.float().numpy())
+            continue
         name = name.removeprefix("model.").removeprefix("transformer.")
         module, end = name.rsplit(".", 1)
         data = tensor.float().numpy()
@@ -59,6 +81,8 @@ def converted(arch, config, tensors):
             data = paired(data, config["num_attention_heads" if "q_proj" in module else "num_key_value_heads"])
         if arch.startswith("gemma") and module.endswith("norm"):
             data = data + numpy.float32(1)
+        if module == "mlp.shared_expert_gate":
+            data = data[0]
         if arch == "gpt2" and module in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj") and end == "weight":
             data = data.T
         yield f"{target}.{end}", numpy.ascontiguousarray(data)
@@ -97,10 +121,17 @@ def write_metadata(writer, arch, config):
         writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     if "layer_norm_eps" in config:
         writer.add_layer_norm_eps(config["layer_norm_eps"])
-    if "head_dim" in config:
+    if config.get("head_dim"):
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
     writer.add_vocab_size(config["vocab_size"])
+    if "num_experts_per_tok" in config:
+        writer.add_expert_count(config.get("num_local_experts") or config["num_experts"])
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+    if "moe_intermediate_size" in config:
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if "shared_expert_intermediate_size" in config:
+        writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
     if config.get("sliding_window") and config.get("use_sliding_window") is not False:
         writer.add_sliding_window(config["sliding_window"])
     for key, add in (("attn_logit_softcapping", writer.add_attn_logit_softcapping), ("final_logit_softcapping", writer.add_final_logit_softcapping)):
@@ -232,7 +263,7 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     for name, arch in {"llama-rope-llama3": "llama", "llama-multiquery": "llama", "mistral": "llama", "qwen2-tied": "qwen2", "qwen3": "qwen3", "gemma": "gemma", "gemma2": "gemma2",
                        "gemma3-old": "gemma3", "phi": "phi2", "phi3-window": "phi3", "gpt2-untied": "gpt2",
-                       "phi3-longrope": "phi3", "llama-rope-yarn": "llama"}.items():
+                       "phi3-longrope": "phi3", "llama-rope-yarn": "llama", "mixtral": "llama", "qwen2-moe": "qwen2moe", "qwen3-moe": "qwen3moe"}.items():
         path, _ = from_folder(arch, name)
         try:
             check = f"Hugging Face's reader differs by {verified(path, name):.1e}"

@@ -11,7 +11,8 @@ struct TextEncoding: ParsableCommand {
     @Argument(help: "A folder with a tokenizer, or a tokenizer's file.") var tokenizer: String
     @Argument(help: "A text in UTF-8; repeatable: each is timed by itself.") var files: [String]
     @Option(help: "Seconds for each file.") var seconds = 2.0
-    @Option(help: "Write the tokens of the first file to F, 32-bit little-endian.") var dump: String?
+    @Option(help: "Write the tokens of all files, one after another, to F, 32-bit little-endian.") var dump: String?
+    @Flag(help: "Use one tokenizer for all runs. It remembers words, if they are not long.") var one = false
 
     func run() throws {
         var isDirectory: ObjCBool = false
@@ -19,18 +20,15 @@ struct TextEncoding: ParsableCommand {
         func load() throws -> Tokenizer { isFolder ? try Tokenizer(folder: tokenizer) : try Tokenizer(file: tokenizer) }
         let loading = try Timing(seconds: seconds) { _ = try load() }
         let encoder = try load()
-        var results: [JSON] = []
-        for (index, file) in files.enumerated() {
+        var results: [JSON] = [], tokens: [UInt32] = []
+        for file in files {
             let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: file)))
             let ids = try encoder.encode(utf8: bytes, addSpecialTokens: false)
-            if index == 0, let dump {
-                let data = ids.map { UInt32(truncatingIfNeeded: $0).littleEndian }.withUnsafeBufferPointer { Data(buffer: $0) }
-                try data.write(to: URL(fileURLWithPath: dump))
-            }
-            // A tokenizer remembers words: each run gets a new one, as the first run of a program has.
+            if dump != nil { tokens += ids.map { UInt32(truncatingIfNeeded: $0).littleEndian } }
+            // A tokenizer remembers words: unless told otherwise each run gets a new one, as the first run of a program has.
             var runs: [Double] = []
             while runs.count < 3 || runs.reduce(0, +) < seconds {
-                let fresh = try load()
+                let fresh = one ? encoder : try load()
                 let begin = ContinuousClock.now
                 _ = try fresh.encode(utf8: bytes, addSpecialTokens: false)
                 runs.append(Timing.since(begin))
@@ -38,6 +36,7 @@ struct TextEncoding: ParsableCommand {
             results.append(["file": .string(file), "bytes": .int(bytes.count), "tokens": .int(ids.count),
                             "median_s": .double(runs.sorted()[runs.count / 2]), "best_s": .double(runs.min() ?? 0)])
         }
+        if let dump { try tokens.withUnsafeBufferPointer { Data(buffer: $0) }.write(to: URL(fileURLWithPath: dump)) }
         let report: JSON = ["loading": .object(loading.json), "results": .array(results)]
         print(try report.text(pretty: true))
     }

@@ -117,7 +117,7 @@ public struct TrainingRun {
     private mutating func save() throws {
         guard savedStep != trainer.stepCount else { return }
         metrics.synchronize()
-        try TrainingCheckpoint.write(trainer, run: identity, to: checkpoints.file(trainer.stepCount))
+        try RunCheckpoint.write(trainer, run: identity, to: checkpoints.file(trainer.stepCount))
         savedStep = trainer.stepCount
         checkpoints.prune(keeping: settings.keep)
     }

@@ -1,14 +1,18 @@
-// Byte strings by their beginnings: which tokens a text begins with. One flat hash table of edges.
+// Strings of bytes, or of a word's first symbols, by their beginnings: which tokens a text begins with. One flat hash
+// table of edges.
 
-struct ByteTrie: Sendable {
-    /// Node and byte of an edge, plus one so that zero is free; and where it leads.
+typealias ByteTrie = Trie<UInt8>
+
+/// Strings of symbols, which are not negative and below 2³².
+struct Trie<Symbol: FixedWidthInteger & Sendable>: Sendable {
+    /// Node and symbol of an edge, plus one so that zero is free; and where it leads.
     private var keys: [UInt64]
     private var children: [Int32]
     private var mask: Int
     private var edgeCount = 0
     /// The value of each node; negative if no string ends there.
     private(set) var values: [Int32] = [-1]
-    static let root: Int32 = 0
+    static var root: Int32 { 0 }
 
     init(minimumCapacity: Int = 8) {
         var capacity = 16
@@ -19,15 +23,17 @@ struct ByteTrie: Sendable {
     }
 
     @inline(__always)
-    private static func key(_ node: Int32, _ byte: UInt8) -> UInt64 { (UInt64(UInt32(bitPattern: node)) << 8 | UInt64(byte)) &+ 1 }
+    private static func key(_ node: Int32, _ symbol: Symbol) -> UInt64 {
+        (UInt64(UInt32(bitPattern: node)) << 32 | UInt64(UInt32(truncatingIfNeeded: symbol))) &+ 1
+    }
 
     @inline(__always)
-    private func slot(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 24) & mask }
+    private func slot(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask }
 
     /// Where the edge for a byte leads; negative if there is none.
     @inline(__always)
-    func child(_ node: Int32, _ byte: UInt8) -> Int32 {
-        let key = Self.key(node, byte)
+    func child(_ node: Int32, _ symbol: Symbol) -> Int32 {
+        let key = Self.key(node, symbol)
         return keys.withUnsafeBufferPointer { keys in
             var index = slot(key)
             while keys[index] != key {
@@ -39,24 +45,24 @@ struct ByteTrie: Sendable {
     }
 
     /// The node a string leads to; negative if there is none.
-    func node(_ text: some Sequence<UInt8>) -> Int32 {
+    func node(_ text: some Sequence<Symbol>) -> Int32 {
         var node = Self.root
-        for byte in text {
-            node = child(node, byte)
+        for symbol in text {
+            node = child(node, symbol)
             if node < 0 { break }
         }
         return node
     }
 
     /// Sets the value of a string; a later one replaces an earlier one.
-    mutating func insert(_ text: some Sequence<UInt8>, value: Int32) {
+    mutating func insert(_ text: some Sequence<Symbol>, value: Int32) {
         var node = Self.root
-        for byte in text {
-            var next = child(node, byte)
+        for symbol in text {
+            var next = child(node, symbol)
             if next < 0 {
                 next = Int32(truncatingIfNeeded: values.count)
                 values.append(-1)
-                addEdge(Self.key(node, byte), next)
+                addEdge(Self.key(node, symbol), next)
             }
             node = next
         }

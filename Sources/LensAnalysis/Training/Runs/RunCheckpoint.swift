@@ -6,7 +6,7 @@ import LensModel
 import LensTensor
 
 /// What goes on from where it was.
-struct TrainingCheckpoint {
+struct RunCheckpoint {
     let step: Int
     /// What run it is of: settings, data, model.
     let run: JSON
@@ -88,11 +88,11 @@ struct CheckpointFolder {
 
     /// The last good checkpoint, and why later ones were refused; nil where there is none at all.
     /// - Throws: `LensError(.format)` if there are some, and none is good.
-    func latest() throws -> (checkpoint: TrainingCheckpoint, refused: [String])? {
+    func latest() throws -> (checkpoint: RunCheckpoint, refused: [String])? {
         var refused: [String] = []
         for step in steps {
             do {
-                let checkpoint = try TrainingCheckpoint(path: file(step))
+                let checkpoint = try RunCheckpoint(path: file(step))
                 guard checkpoint.step == step else {
                     throw LensError(.format, "a checkpoint under another step's name", at: file(step), expected: "step \(step)", found: "\(checkpoint.step)")
                 }
