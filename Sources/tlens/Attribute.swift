@@ -38,8 +38,8 @@ struct Attribute: ParsableCommand {
     @Option(help: ArgumentHelp("Gradients that integrated averages.", valueName: "n"))
     var steps = 20
 
-    @Option(help: ArgumentHelp("What tokens are compared with: zero, or mean (of all tokens' embeddings).", valueName: "embedding"))
-    var baseline = Baseline.zero
+    @Option(help: ArgumentHelp("What tokens are compared with: mean (of all tokens' embeddings), or zero, near which norms are steep.", valueName: "embedding"))
+    var baseline = Baseline.mean
 
     /// What tokens are compared with.
     enum Baseline: String, ExpressibleByArgument, CaseIterable { case zero, mean }

@@ -22,7 +22,9 @@ struct AttributionCase {
         } else {
             model = try ModelFolder(path: folder).load()
         }
-        pair = try PromptPair(clean: IntTensor(rows: Array(Self.clean.prefix(rows))), corrupted: IntTensor(rows: Array(Self.corrupted.prefix(rows))),
+        let vocabulary = model.config.dVocab
+        func tokens(_ given: [[Int]]) throws -> IntTensor { try IntTensor(rows: given.prefix(rows).map { $0.map { $0 % vocabulary } }) }
+        pair = try PromptPair(clean: tokens(Self.clean), corrupted: tokens(Self.corrupted),
                               attentionMask: mask.map { try IntTensor(rows: $0) })
         let width = model.config.dVocabOut
         metric = .logitDifference(answers: [10 % width, 31 % width].prefix(rows).map { $0 }, wrong: [77 % width, 4].prefix(rows).map { $0 })
@@ -35,19 +37,20 @@ struct AttributionCase {
         return (try metric(logits).array, output.cache, logits)
     }
 
-    /// The derivative of the metric along `direction` added to an activation, by central differences: a number for each example.
+    /// The derivative of the metric along `direction` added to an activation, by central differences of two step sizes, extrapolated: a number
+    /// for each example.
     /// - Parameters:
     ///   - hooks: of the run besides.
     ///   - region: the places of the activation that `direction` is for.
     func slope(_ tokens: IntTensor, at name: String, _ region: [TensorIndex], along direction: Tensor, hooks: [Hook] = []) throws -> [Double] {
-        let step: Float = 0.02
         func value(_ size: Float) throws -> [Float] {
             let edit = Hook.edit(.names([name])) { activation, _ in
                 try activation.assign(activation.view(region) + direction.scaled(by: size), at: region)
             }
             return try run(tokens, hooks: hooks + [edit]).values
         }
-        return zip(try value(step), try value(-step)).map { (Double($0) - Double($1)) / Double(2 * step) }
+        func slopes(_ step: Float) throws -> [Double] { zip(try value(step), try value(-step)).map { (Double($0) - Double($1)) / Double(2 * step) } }
+        return zip(try slopes(0.02), try slopes(0.04)).map { (4 * $0 - $1) / 3 }
     }
 
     /// Gradients at `names` for the sum of the metric, as they are.

@@ -86,7 +86,7 @@ import TransformerLens
         let test = try AttributionCase(name), graph = try EdgeGraph(test.model)
         let found = try Patching.edgeAttribution(test.model, test.pair, metric: test.metric, gradientAt: .clean)
         var scores: [Double] = [], slopes: [Double] = []
-        for (place, (edge, score)) in found.edges.enumerated() where place % 17 == 3 {
+        for (place, (edge, score)) in found.edges.enumerated() where place % 11 == 3 {
             let change = try Self.written(edge.source, test, test.pair.clean) - Self.written(edge.source, test, test.pair.corrupted)
             let (at, region): (String, [TensorIndex]) = switch edge.target {
             case .head(let layer, let head, let input): ("blocks.\(layer).hook_\(input.rawValue)_input", [.all, .all, .at(head)])
@@ -96,7 +96,7 @@ import TransformerLens
             slopes.append(Statistics.mean(try test.slope(test.pair.clean, at: at, region, along: change)))
             scores.append(score)
         }
-        #expect(scores.count > 5)
+        #expect(scores.count >= 5)
         expectNear(scores, slopes, 5e-3, name)
     }
 
@@ -112,13 +112,13 @@ import TransformerLens
         }
         let all = Circuit.whole(graph).edges
         var scores: [Double] = [], effects: [Double] = []
-        for (place, (edge, score)) in found.edges.enumerated() where place % 19 == 5 {
+        for (place, (edge, score)) in found.edges.enumerated() where place % 11 == 5 {
             let circuit = try Circuit(graph: graph, edges: all.filter { $0 != edge })
             let values = try runs.map { Double(try $0.metric(circuit).array[0]) }
             effects.append((values[1] - values[0]) / Double(2 * step))
             scores.append(score)
         }
-        #expect(scores.count > 5)
+        #expect(scores.count >= 5)
         expectNear(effects, scores, 5e-3, name)
     }
 
@@ -161,7 +161,7 @@ import TransformerLens
     @Test func refusals() throws {
         for name in ["bert-untied", "openai-gpt"] {
             let model = try ModelFolder(path: "\(TestFolders.goldens)/\(name)").load()
-            expectError(.usage, "no sum of what its parts write") { try EdgeGraph(model) }
+            expectError(.usage, "is no sum of its parts") { try EdgeGraph(model) }
         }
         let empty = try Transformer.random(ModelConfig(nLayers: 0, dModel: 12, nCtx: 8, dHead: 6, actFn: .gelu, dVocab: 11), seed: 1)
         expectError(.usage, "a model without layers") { try EdgeGraph(empty) }

@@ -264,7 +264,7 @@ import TransformerLens
             let (own, other) = (try found.activations[name], try exact.activations[name])
             #expect(try GradientSummary(own).distance(to: GradientSummary(other), count: own.count) < 0.3, "\(name)")
         }
-        expectError(.usage, "bfloat16") { _ = try rounded.runWithGradients(input, options, parameters: "blocks.0.attn.W_O", of: Self.pick) }
+        expectError(.usage, "bf16") { _ = try rounded.runWithGradients(input, options, parameters: "blocks.0.attn.W_O", of: Self.pick) }
         #expect(try rounded.runWithGradients(input, options, parameters: "*.ln1.w", of: Self.pick).parameters.count == 2)
     }
 }

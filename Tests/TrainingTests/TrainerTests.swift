@@ -69,6 +69,24 @@ import Testing
         }
     }
 
+    /// Rows that nothing is asked of leave no trace: products go back through the others only.
+    @Test func rowsThatDoNotCountAddNothing() throws {
+        let model = try tinyModel(vocabulary: 6, context: 5, layers: 2), data = try GeneratedData.repeatedTokens(vocabulary: 5, length: 2, seed: 5)
+        let all = try data.batch(0, size: 20), counted = [3, 17]
+        let targets = all.targets.rows.enumerated().map { counted.contains($0) ? $1 : Array(repeating: TrainingBatch.ignored, count: $1.count) }
+        let many = try TrainingBatch(tokens: all.tokens, targets: IntTensor(rows: targets))
+        let few = try TrainingBatch(tokens: IntTensor(rows: counted.map(all.tokens.row)), targets: IntTensor(rows: counted.map(all.targets.row)))
+        func gradients(_ batch: TrainingBatch) throws -> [String: Tensor] {
+            try model.runWithGradients(.tokens(batch.tokens), parameters: .all) { try TrainingObjective.crossEntropy.loss($0, batch) }.parameters
+        }
+        let one = try gradients(many), two = try gradients(few)
+        #expect(one.count == two.count && one.count > 20)
+        for (name, gradient) in one {
+            let other = try #require(two[name]), scale = try other.squareSum().squareRoot()
+            #expect(try (gradient - other).squareSum().squareRoot() <= 1e-5 * scale + 1e-7, "\(name)")
+        }
+    }
+
     @Test func sameBitsOnAnyNumberOfThreads() throws {
         let data = try GeneratedData.balancedBrackets(length: 6, seed: 2)
         func run(_ threads: Int) throws -> [String: [UInt32]] {

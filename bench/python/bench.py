@@ -26,7 +26,7 @@ import plot
 import report
 
 HERE = Path(__file__).resolve().parent
-LENS = HERE.parent / ".build" / "release" / "lens-bench"
+LENS = Path(os.environ.get("LENS_BENCH", HERE.parent / ".build" / "release" / "lens-bench"))
 FORMATS = ["f32", "f16", "q8_0", "q4_0"]
 # GPT-2 small and the LLaMA: parameters that multiply (per token), of the output, and the width of attention.
 BLOCKS, OUTPUT, LAYERS, WIDTH = 84_934_656, {"gpt2": 38_597_376, "llama": 24_576_000}, 12, 768

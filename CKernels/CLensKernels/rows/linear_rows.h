@@ -111,20 +111,6 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
   }
 }
 
-/// What linear_finish will touch, on its way to the cache while the product runs: rows lie far apart, so no processor
-/// guesses them.
-LENS_INLINE void linear_fetch(const lens_linear_call *call, int64_t row, int64_t rows, int64_t column) {
-  const lens_epilogue *e = &call->epilogue;
-  for (int64_t r = row; r < row + rows; r++)
-    for (int64_t c = column; c < column + LENS_PANEL; c += LENS_LANES) {
-      const int64_t at = r * call->ld_out + c;
-      if (call->out) __builtin_prefetch(call->out + at, 1);
-      if (e->linear_out) __builtin_prefetch(e->linear_out + at, 1);
-      if (e->gate) __builtin_prefetch(e->gate + at);
-      if (e->residual) __builtin_prefetch(e->residual + at);
-    }
-}
-
 static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
   _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
   const int64_t column = panel * LENS_PANEL;
@@ -135,7 +121,6 @@ static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows
 
   const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
   const float *x = call->x + row * call->ld_x;
-  linear_fetch(call, row, rows, column);
   if (call->k_end <= call->k_begin) {
     memset(totals, 0, sizeof totals);
   } else if (call->w.format == LENS_FORMAT_F32) {

@@ -18,7 +18,7 @@ public enum InputAttributionMethod: String, Sendable, Hashable, CaseIterable {
 
 /// What the embedding is compared with.
 public enum InputBaseline: Sendable {
-    /// Zeros.
+    /// Zeros. Norms are steep near them: integrated gradients then need many steps, as the completeness gap tells.
     case zero
     /// The mean of the token embeddings of all tokens' table: what a token is on average.
     case mean
