@@ -20,6 +20,7 @@ import Testing
         "argmax": "indices", "update": "an optimizer's step, in place",
         "transposed": "packed weights, while a model is made", "rewritten": "the same",
         "withUnsafeMutableElements": "refuses what is tracked",
+        "read": "what a lens counts, as numbers",
     ]
 
     /// The declared names of public and package functions whose outcome is a tensor, or which change one.
