@@ -1,6 +1,4 @@
-// What an analysis writes with --out: tensors and the labels of their axes. In .safetensors the labels are the metadata's
-// `labels`, JSON of {tensor: [[labels of axis 0], …]}; in .npz, which holds numbers only, the same JSON is the bytes (U8) of
-// `labels`.
+// What an analysis writes with --out: tensors and the labels of their axes, as `LabelledTensor` writes them.
 
 import ArgumentParser
 import TransformerLens
@@ -19,31 +17,7 @@ struct OutFileOption: ParsableArguments {
     /// Writes tensors, if a file was asked for.
     /// - Throws: `LensError(.file)` if it cannot be written; an older file is then left as it was.
     func write(_ tensors: [LabelledTensor]) throws {
-        guard let out else { return }
-        let labels: JSON = .object(JSONObject(tensors.map { ($0.name, .array($0.labels.map { .array($0.map(JSON.string)) })) }))
-        var contents = try tensors.map { try TensorContent($0.name, shape: $0.tensor.shape, $0.tensor.array) }
-        if out.hasSuffix(".safetensors") {
-            try SafetensorsWriter.write(contents, metadata: ["labels": labels.text()], to: out)
-        } else {
-            let bytes = try labels.utf8()
-            contents.append(try TensorContent("labels", .u8, shape: [bytes.count], bytes: bytes))
-            try NumPyWriter.write(npz: contents, to: out)
-        }
-    }
-}
-
-/// Numbers with the labels of each axis.
-struct LabelledTensor {
-    let name: String
-    let tensor: Tensor
-    let labels: [[String]]
-
-    init(_ name: String, _ tensor: Tensor, _ labels: [String]...) { self.init(name: name, tensor: tensor, labels: labels) }
-
-    init(name: String, tensor: Tensor, labels: [[String]]) {
-        self.name = name
-        self.tensor = tensor
-        self.labels = labels
+        if let out { try LabelledTensor.write(tensors, to: out) }
     }
 }
 

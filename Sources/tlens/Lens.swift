@@ -101,7 +101,8 @@ struct Lens: ParsableCommand {
 
     private func write(_ readings: [LogitLens], _ rows: [[Int]], _ model: HookedTransformer) throws {
         try file.write(readings.enumerated().flatMap { index, reading in
-            try reading.tensors.map { name, tensor in
+            try reading.tensors.map { labelled in
+                let name = labelled.name, tensor = labelled.tensor
                 let places = try rows[index].enumerated().map { "\($0) \(try model.shown($1))" }
                 // [layer, batch of one, position, …]
                 let labels = tensor.rank >= 3 ? [reading.labels, ["row \(index)"], places] + tensor.shape.dropFirst(3).map { numbered("#", $0) } : []

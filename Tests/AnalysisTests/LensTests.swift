@@ -176,7 +176,14 @@ import TransformerLens
         try attribution.save(to: path)
         let file = try SafetensorsFile(path: path)
         #expect(try Tensor(stored: "attribution", in: file).array == attribution.values.array)
-        #expect(try JSON.parse(Array((file.metadata["labels.part"] ?? "").utf8), at: "labels").arrayValue?.count == attribution.labels.count)
+        let labels = try JSON.parse(Array((file.metadata["labels"] ?? "").utf8), at: "labels")
+        #expect(labels["attribution"] == .array([.array(attribution.labels.map(JSON.string))]) && labels["total"] == .array([]))
+        let archive = path.replacing(".safetensors", with: ".npz")
+        defer { try? FileManager.default.removeItem(atPath: archive) }
+        try lens.save(to: archive)
+        let numbers = try openTensors(at: archive)
+        #expect(try JSON.parse(numbers.bytes(of: "labels"), at: "labels")["entropy"] == .array([.array(lens.labels.map(JSON.string))]))
+        #expect(try Tensor(stored: "entropy", in: numbers).array == lens.entropy.array)
         expectError(.usage, "unknown kind") { try lens.save(to: "x.bin") }
     }
 }

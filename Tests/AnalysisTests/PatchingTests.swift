@@ -271,24 +271,20 @@ import TransformerLens
     func throughMLPs(_ name: String) throws {
         let (model, tokens, cache) = try setUp(name), ungrouped = try model.ungroupingQueryAttention()
         let last = model.config.nLayers - 1
-        var isDifferent = false
         for input in HeadInput.allCases {
             for head in [0, model.config.nHeads - 1] {
                 let path = Path(from: [.head(layer: 0, head: 1)], to: [.head(layer: last, head: head, input: input)])
-                func patch(_ recomputing: PathComponents) throws -> Tensor {
-                    try Patching.pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: [path], recomputing: recomputing)[0].values
-                }
-                let found = try patch(.mlps), direct = try patch([])
+                let found = try Patching.pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: [path], recomputing: .mlps)[0].values
                 let slow = try literally(ungrouped, tokens, cache, from: (0, 1), to: (last, head, input))
                 expectClose(found, try Tensor([slow], shape: [1]), "\(name): \(head).\(input)", tolerance: 2e-5)
-                isDifferent = isDifferent || abs(direct.array[0] - found.array[0]) > 1e-4
             }
         }
-        #expect(isDifferent, "\(name): MLPs make a difference")
         let heads = try Patching.getPathPatchHeadsTo([.final], model, tokens, cache, recomputing: .mlps, metric)
         var slow: [Float] = []
         for layer in 0...last { for head in 0..<model.config.nHeads { slow.append(try literally(model, tokens, cache, from: (layer, head), to: nil)) } }
         expectClose(heads, try Tensor(slow, shape: heads.shape), "\(name): to the logits", tolerance: 2e-5)
+        let direct = try Patching.getPathPatchHeadsTo([.final], model, tokens, cache, metric)
+        #expect(zip(heads.array, direct.array).contains { abs($0 - $1) > 1e-3 }, "\(name): MLPs make a difference")
         let sources = try Patching.getActPatchDirectPathAllSources(model, tokens, cache, component: .v, recomputing: .mlps, metric)
         let one = try Patching.getActPatchDirectPath(model, tokens, cache, sourceLayer: 0, sourceHead: 1, component: .v, recomputing: .mlps, metric)
         expectSameBits(try sources.at(.at(0), .at(1)).contiguous(), one, "\(name): all sources")
@@ -325,9 +321,9 @@ import TransformerLens
         expectError(.usage, "no path leads back") { try run([.mlpOut(layer: 1)], .head(layer: 1, head: 0, input: .q), .mlps) }
         let file = "\(TestFolders.goldens)/native-attn-only", config = try ModelConfig(hookedTransformerConfig: JSON.parse(file: file + "/tl_config.json", limit: 1 << 20))
         let only = try Transformer(config: config, savedParameters: SafetensorsFile(path: file + "/state_dict.safetensors"))
-        let other = try only.run(.tokens(IntTensor(rows: [[5, 17, 80, 17, 33], [61, 9, 44, 2, 9]])), .init(cache: .all)).cache
-        let direct = try Patching.getPathPatchHeadsTo([.final], only, tokens, other, metric)
-        expectClose(try Patching.getPathPatchHeadsTo([.final], only, tokens, other, recomputing: .mlps, metric), direct, "attention only", tolerance: 2e-5)
+        let few = try IntTensor(rows: [[5, 23, 8], [6, 12, 30]]), other = try only.run(.tokens(IntTensor(rows: [[5, 2, 8], [6, 19, 3]])), .init(cache: .all)).cache
+        let direct = try Patching.getPathPatchHeadsTo([.final], only, few, other, metric)
+        expectClose(try Patching.getPathPatchHeadsTo([.final], only, few, other, recomputing: .mlps, metric), direct, "attention only", tolerance: 2e-5)
     }
 
     @Test func zerosWhereNoPathLeads() throws {

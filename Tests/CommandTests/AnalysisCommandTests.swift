@@ -46,7 +46,8 @@ extension JSON {
         }
         let paths = try await document(["patch", model, "--to", "L3H1.q", "--to", "L4H0.v"] + pair)
         #expect(paths["shape"]?.ints == [3, 4])
-        #expect(try await document(["patch", model, "--to", "final"] + pair)["shape"]?.ints == [6, 4])
+        let direct = try await document(["patch", model, "--to", "final"] + pair), through = try await document(["patch", model, "--to", "final", "--through-mlps"] + pair)
+        #expect(direct["shape"]?.ints == [6, 4] && through["shape"]?.ints == [6, 4] && direct["values"] != through["values"])
         // Two pairs of different lengths: padded, each as it is alone; with what examples say.
         let other = ["--clean", "Mary said", "--corrupted", "John said", "--answer", " the", "--wrong", " a"]
         let both = try await document(["patch", model, "--what", "attn_head_out_all_pos", "--raw"] + pair + other)
@@ -126,6 +127,7 @@ extension JSON {
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--what", "z"], "--what takes resid_pre"),
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--to", "L1H2"], "receives nothing"),
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--to", "Lxq.q"], "is not a head"),
+        (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--through-mlps"], "--through-mlps is for path patching"),
         (["heads", "M", "--ablate", "all"], "--ablate takes mean or zero"),
         (["heads", "M", "--ablate", "mean", "--prompt", "a"], "--ablate is for random tokens"),
         (["heads", "M", "--error-measure", "x", "--prompt", "a"], "--error-measure takes mul or abs"),

@@ -40,9 +40,8 @@ public struct AgreementReport: AnalysisResult {
     public let gradientAt: GradientPoint
     public let agreements: [AttributionAgreement]
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("component", agreements.map(\.patch.rawValue))] }
-    public var tensors: [(name: String, tensor: Tensor)] {
-        agreements.flatMap { [("\($0.patch.rawValue).effect", $0.effect), ("\($0.patch.rawValue).estimate", $0.estimate)] }
+    public var tensors: [LabelledTensor] {
+        agreements.flatMap { [LabelledTensor("\($0.patch.rawValue).effect", $0.effect), LabelledTensor("\($0.patch.rawValue).estimate", $0.estimate)] }
     }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {

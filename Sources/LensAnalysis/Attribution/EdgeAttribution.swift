@@ -42,12 +42,10 @@ public struct EdgeAttribution: AnalysisResult {
         return all.indices.sorted { (abs(all[$0].score), $1) > (abs(all[$1].score), $0) }.prefix(max(0, count)).map { all[$0] }
     }
 
-    public var axisLabels: [(axis: String, labels: [String])] {
-        [("target", graph.targets.map(graph.name)), ("source", graph.sources.map(\.name))]
-    }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
-        [("scores", scores), ("clean", clean), ("corrupted", corrupted)] + (perExample.map { [("per_example", $0)] } ?? [])
+    public var tensors: [LabelledTensor] {
+        let targets = graph.targets.map(graph.name), sources = graph.sources.map(\.name)
+        return [LabelledTensor("scores", scores, targets, sources), LabelledTensor("clean", clean), LabelledTensor("corrupted", corrupted)]
+            + (perExample.map { [LabelledTensor("per_example", $0, [], targets, sources)] } ?? [])
     }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {

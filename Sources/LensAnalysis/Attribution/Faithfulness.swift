@@ -31,13 +31,13 @@ public struct FaithfulnessCurve: AnalysisResult {
         return zip(points, points.dropFirst()).reduce(0) { $0 + ($1.1.0 - $1.0.0) * ($1.0.1 + $1.1.1) / 2 }
     }
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("size", reports.map { "\($0.size ?? $0.circuit.count)" })] }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
+    /// The columns of the curve, along its sizes.
+    public var tensors: [LabelledTensor] {
+        let sizes = reports.map { "\($0.size ?? $0.circuit.count)" }
         func column(_ value: (CircuitReport) -> Double) -> Tensor? { try? Tensor(reports.map { Float(value($0)) }, shape: [reports.count]) }
         let columns: [(String, Tensor?)] = [("edges", column { Double($0.circuit.count) }), ("metric", column(\.metric)), ("faithfulness", column(\.faithfulness)),
                                             ("completeness", column { $0.completeness ?? .nan })]
-        return columns.compactMap { name, tensor in tensor.map { (name, $0) } }
+        return columns.compactMap { name, tensor in tensor.map { LabelledTensor(name, $0, sizes) } }
     }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {

@@ -42,12 +42,10 @@ public struct InputAttribution: AnalysisResult {
     /// For integrated gradients: how far the values are from summing to the metric less that at the baseline, `[]` or `[batch]`.
     public let completenessGap: Tensor?
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("pos", (0..<(tokens.shape.last ?? 0)).map { "\($0)" })] }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
-        var all = [("attribution", values), ("metric", metric)]
-        if let baselineMetric { all.append(("baseline_metric", baselineMetric)) }
-        if let completenessGap { all.append(("completeness_gap", completenessGap)) }
+    public var tensors: [LabelledTensor] {
+        var all = [LabelledTensor("attribution", values, [], (0..<(tokens.shape.last ?? 0)).map(String.init)), LabelledTensor("metric", metric)]
+        if let baselineMetric { all.append(LabelledTensor("baseline_metric", baselineMetric)) }
+        if let completenessGap { all.append(LabelledTensor("completeness_gap", completenessGap)) }
         return all
     }
 

@@ -57,13 +57,14 @@ public struct NodeAttribution: AnalysisResult {
         }
     }
 
-    public var axisLabels: [(axis: String, labels: [String])] { Array(zip(axisNames, labels)).map { (axis: $0, labels: $1) } }
-    public var tensors: [(name: String, tensor: Tensor)] { [("attribution", values), ("clean", clean), ("corrupted", corrupted)] }
+    public var tensors: [LabelledTensor] {
+        [LabelledTensor(name: "attribution", tensor: values, labels: labels), LabelledTensor("clean", clean), LabelledTensor("corrupted", corrupted)]
+    }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {
         let mean = try mean
         return ["activation": .string(activationName), "gradient_at": .string(gradientAt.name), "clean": try clean.json, "corrupted": try corrupted.json,
-                "axes": .array(axisLabels.map { ["name": .string($0), "labels": .array($1.map(JSON.string))] }),
+                "axes": .array(zip(axisNames, labels).map { ["name": .string($0), "labels": .array($1.map(JSON.string))] }),
                 "shape": .array(mean.shape.map(JSON.int)), "values": .array(mean.array.map { .double(Double($0)) })]
     }
 }

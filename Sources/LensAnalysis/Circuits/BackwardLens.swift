@@ -84,13 +84,12 @@ public struct BackwardLens: AnalysisResult {
     /// By layers and matrices, as they were asked for.
     public let gradients: [MatrixGradient]
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("pos", tokens.map(String.init))] }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
-        gradients.flatMap { part -> [(name: String, tensor: Tensor)] in
-            let prefix = "\(part.layer).\(part.matrix.rawValue)"
-            return [("\(prefix).forward_inputs", part.forwardInputs), ("\(prefix).output_gradients", part.outputGradients), ("\(prefix).norms", part.norms)]
-                + (part.vocabulary.logits.map { [("\(prefix).logits", $0)] } ?? [])
+    public var tensors: [LabelledTensor] {
+        let places = tokens.map(String.init)
+        return gradients.flatMap { part -> [LabelledTensor] in
+            let kept = [("forward_inputs", part.forwardInputs), ("output_gradients", part.outputGradients), ("norms", part.norms)]
+                + (part.vocabulary.logits.map { [("logits", $0)] } ?? [])
+            return kept.map { LabelledTensor("\(part.layer).\(part.matrix.rawValue).\($0)", $1, places) }
         }
     }
 

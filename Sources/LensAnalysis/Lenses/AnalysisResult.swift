@@ -9,32 +9,17 @@ import LensTensor
 public protocol AnalysisResult: Sendable {
     /// Everything it says, as one JSON document. `token` gives a token's text.
     func json(_ token: (Int) throws -> String) throws -> JSON
-    /// The raw numbers by name, for `.npz` or `.safetensors`.
-    var tensors: [(name: String, tensor: Tensor)] { get }
-    /// What stands along axes of the tensors: `["component": ["embed", …]]`.
-    var axisLabels: [(axis: String, labels: [String])] { get }
+    /// The raw numbers by name, with what stands along their axes, for `.npz` or `.safetensors`.
+    var tensors: [LabelledTensor] { get }
 }
 
 extension AnalysisResult {
     /// JSON with tokens as their numbers.
     public func json() throws -> JSON { try json { "\($0)" } }
 
-    /// Writes the numbers to `path`, `.safetensors` (axis labels in its metadata, as JSON) or `.npz`.
+    /// Writes the numbers with their labels to `path`, a `.safetensors` or `.npz` file (see `LabelledTensor`).
     /// - Throws: `LensError(.usage)` for another ending, `(.file)` if it cannot be written.
-    public func save(to path: String) throws {
-        let contents = try tensors.map { name, tensor in
-            try TensorContent(name, .f32, shape: tensor.shape) { write in try tensor.withUnsafeElements { try write(UnsafeRawBufferPointer($0)) } }
-        }
-        if path.hasSuffix(".safetensors") {
-            var metadata: [String: String] = [:]
-            for (axis, labels) in axisLabels { metadata["labels.\(axis)"] = try JSON.array(labels.map(JSON.string)).text() }
-            try SafetensorsWriter.write(contents, metadata: metadata, to: path)
-        } else if path.hasSuffix(".npz") {
-            try NumPyWriter.write(npz: contents, to: path)
-        } else {
-            throw LensError(.usage, "output file of an unknown kind", at: path, expected: "a name ending in .safetensors or .npz")
-        }
-    }
+    public func save(to path: String) throws { try LabelledTensor.write(tensors, to: path) }
 }
 
 extension Tensor {

@@ -62,8 +62,7 @@ public struct Attribution: AnalysisResult {
     public let total: Tensor
     public let answers: AnswerTokens
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("part", labels)] }
-    public var tensors: [(name: String, tensor: Tensor)] { [("attribution", values), ("total", total)] }
+    public var tensors: [LabelledTensor] { [LabelledTensor("attribution", values, labels), LabelledTensor("total", total)] }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {
         func tokens(_ ids: [Int]) throws -> JSON { .array(try ids.map { ["token": .int($0), "text": .string(try token($0))] }) }

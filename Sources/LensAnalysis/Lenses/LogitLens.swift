@@ -33,15 +33,14 @@ public struct LogitLens: AnalysisResult {
         public let logProb: Tensor
     }
 
-    public var axisLabels: [(axis: String, labels: [String])] { [("layer", labels)] }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
+    public var tensors: [LabelledTensor] {
         var all = [("entropy", entropy), ("kl_to_output", klToOutput), ("top_log_probs", topLogProbs)]
         if let tokens = try? topTokens.floats { all.append(("top_tokens", tokens)) }
-        guard let targets else { return all }
-        all += [("target_logit", targets.logit), ("target_log_prob", targets.logProb)]
-        if let tokens = try? targets.tokens.floats, let rank = try? targets.rank.floats { all += [("target_tokens", tokens), ("target_rank", rank)] }
-        return all
+        if let targets { all += [("target_logit", targets.logit), ("target_log_prob", targets.logProb)] }
+        if let rank = try? targets?.rank.floats { all.append(("target_rank", rank)) }
+        let labelled = all.map { LabelledTensor($0, $1, labels) }
+        guard let tokens = try? targets?.tokens.floats else { return labelled }
+        return labelled + [LabelledTensor("target_tokens", tokens)]
     }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {

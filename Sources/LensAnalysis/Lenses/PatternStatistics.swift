@@ -23,18 +23,15 @@ public struct PatternStatistics: AnalysisResult {
     /// The largest weight.
     public let largest: Tensor
 
-    public var axisLabels: [(axis: String, labels: [String])] {
-        [("layer", (0..<entropy.shape[0]).map { "L\($0)" }), ("head", (0..<entropy.shape[1]).map { "H\($0)" })]
-    }
-
-    public var tensors: [(name: String, tensor: Tensor)] {
-        [("entropy", entropy), ("relative_entropy", relativeEntropy), ("diagonal", diagonal), ("previous_token", previousToken),
-         ("first_token", firstToken), ("distance", distance), ("largest", largest)]
+    public var tensors: [LabelledTensor] {
+        let layers = (0..<entropy.shape[0]).map { "L\($0)" }, heads = (0..<entropy.shape[1]).map { "H\($0)" }
+        return [("entropy", entropy), ("relative_entropy", relativeEntropy), ("diagonal", diagonal), ("previous_token", previousToken),
+                ("first_token", firstToken), ("distance", distance), ("largest", largest)].map { LabelledTensor($0, $1, layers, heads) }
     }
 
     public func json(_ token: (Int) throws -> String) throws -> JSON {
         var fields = JSONObject()
-        for (name, tensor) in tensors { fields[name] = try tensor.json }
+        for labelled in tensors { fields[labelled.name] = try labelled.tensor.json }
         return .object(fields)
     }
 }
