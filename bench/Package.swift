@@ -9,7 +9,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
+        // The machine's limits, in C: vectors as wide as it has.
+        .target(name: "CMachine", cSettings: [.unsafeFlags(["-O3", "-Wall", "-Wextra", "-Wno-psabi"])]),
         .executableTarget(name: "lens-bench", dependencies: [
+            "CMachine",
             .product(name: "TransformerLens", package: "swift-transformer-lens"),
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ]),

@@ -33,6 +33,9 @@ done
 step "kernels without OpenMP, and for aarch64"
 scripts/check-kernels.sh
 
+step "counted instructions"
+scripts/count-instructions.sh
+
 step "a dependent package, and the README"
 scripts/check-dependents.sh
 

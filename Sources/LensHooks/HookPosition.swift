@@ -194,6 +194,7 @@ extension Tensor {
     /// Puts entries back where `rows(at:axis:)` took them.
     package mutating func put(_ rows: Tensor, at places: [HookPlace], axis: Int) throws {
         let middle = shape[1..<axis].reduce(1, *), rest = shape[(axis + 1)...].reduce(1, *), length = shape[axis], before = graph
+        self = detached()
         try rows.withUnsafeElements { source in
             try withUnsafeMutableElements { target in
                 for (index, place) in places.enumerated() {

@@ -44,9 +44,9 @@ extension ActivationCache {
     /// - Throws: `LensError` if the file cannot be read or holds something that is no activation.
     public init(contentsOf path: String) throws {
         let source = try openTensors(at: path)
-        let gradients = source.names.filter { $0.hasSuffix(ActivationCache.gradientSuffix) }
-        let points = try source.names.filter { !(["tokens", "decoder_tokens", "logits"] + gradients).contains($0) }.map { name -> HookPoint in
-            guard let point = HookPoint(name: name) else {
+        let points = try source.names.filter { !["tokens", "decoder_tokens", "logits"].contains($0) }.map { name -> HookPoint in
+            let isGradient = name.hasSuffix(ActivationCache.gradientSuffix)
+            guard let point = HookPoint(name: isGradient ? String(name.dropLast(ActivationCache.gradientSuffix.count)) : name) else {
                 throw LensError(.format, "not an activation", at: "\(path): \(name)", expected: "a hook name",
                                 advice: nearestName(to: name, among: HookSite.allCases.map(\.rawValue)).map { "did you mean \($0)?" })
             }
@@ -56,12 +56,10 @@ extension ActivationCache {
         let layers = (points.compactMap(\.layer).max() ?? -1) + 1
         self.init(nLayers: max(layers, metadata["n_layers"].flatMap(Int.init) ?? 0), hasBatchDim: metadata["has_batch_dim"] != "false",
                   hasGatedMLP: metadata["has_gated_mlp"].map { $0 == "true" } ?? points.contains { $0.site == .mlpPreLinear })
-        let ordered = HookPoint.inFiringOrder(points).map(\.name)
-        let known = Set(ordered.map { $0 + ActivationCache.gradientSuffix })
-        if let stranger = gradients.first(where: { !known.contains($0) }) {
-            throw LensError(.format, "a gradient without its activation", at: "\(path): \(stranger)")
+        let ordered = HookPoint.inFiringOrder(Array(Set(points))).map(\.name), held = Set(source.names)
+        // Activations, then gradients.
+        for name in (ordered + ordered.map { $0 + ActivationCache.gradientSuffix }) where held.contains(name) {
+            store(name, try Tensor(stored: name, in: source))
         }
-        let held = Set(gradients)
-        for name in ordered + ordered.map({ $0 + ActivationCache.gradientSuffix }).filter(held.contains) { store(name, try Tensor(stored: name, in: source)) }
     }
 }

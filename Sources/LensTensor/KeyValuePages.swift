@@ -17,6 +17,9 @@ public struct KeyValuePages: Sendable {
     public private(set) var heldFrom = 0
     /// Row by row; nil: let go.
     private var pages: [[FloatStorage?]]
+    /// Keys and values as they were appended, `[batch, count, kv_head, d_head]` each: a few positions that are used once need
+    /// no pages.
+    private(set) var loose: (keys: Tensor, values: Tensor)?
     /// What came from tracked tensors, of keys and of values.
     private(set) var trackedKeys = TrackedRuns(), trackedValues = TrackedRuns()
 
@@ -36,16 +39,23 @@ public struct KeyValuePages: Sendable {
     public var batch: Int { first.count }
 
     /// Appends keys (rotated) and values: `[batch, new, kv_head, d_head]` each.
+    /// - Parameter isTransient: whether they will hardly outlive one attention: short ones are then not put in pages. That
+    ///   changes no bit of anything.
     /// - Throws: `LensError(.shape)`.
-    public mutating func append(keys: Tensor, values: Tensor) throws {
+    public mutating func append(keys: Tensor, values: Tensor, isTransient: Bool = false) throws {
         guard keys.rank == 4, keys.shape == values.shape, keys.shape[0] == batch, keys.shape[2] == kvHeads,
               keys.shape[3] == dHead else {
             throw LensError(.shape, "keys and values", expected: "[\(batch), new, \(kvHeads), \(dHead)] each",
                             found: "\(keys.shape) and \(values.shape)")
         }
         let position = count
+        if isTransient, position == 0, keys.shape[1] <= Self.pageLength, first.allSatisfy({ $0 == 0 }) {
+            loose = (try keys.detached().contiguous(), try values.detached().contiguous())
+        } else {
+            try settle()
+            try write(keys: keys, values: values, at: position)
+        }
         count += keys.shape[1]
-        try write(keys: keys, values: values, at: position)
         trackedKeys.append(keys, at: position)
         trackedValues.append(values, at: position)
     }
@@ -69,7 +79,11 @@ public struct KeyValuePages: Sendable {
             throw LensError(.usage, "keys have been let go", expected: "all \(count) positions", found: "\(heldFrom)..<\(count)")
         }
         var copy = self
-        try copy.write(keys: keys, values: nil, at: 0)
+        if let loose {
+            copy.loose = (try keys.detached().contiguous(), loose.values)
+        } else {
+            try copy.write(keys: keys, values: nil, at: 0)
+        }
         copy.trackedKeys = TrackedRuns()
         copy.trackedKeys.append(keys, at: 0)
         return copy
@@ -96,14 +110,16 @@ public struct KeyValuePages: Sendable {
         var chosen = KeyValuePages(kvHeads: kvHeads, dHead: dHead, first: rows.map { first[$0] })
         chosen.count = count
         chosen.heldFrom = heldFrom
-        chosen.pages = rows.map { pages[$0] }
+        var settled = self
+        try settled.settle()
+        chosen.pages = rows.map { settled.pages[$0] }
         chosen.trackedKeys = trackedKeys.selecting(rows: rows)
         chosen.trackedValues = trackedValues.selecting(rows: rows)
         return chosen
     }
 
     /// Bytes of the pages held; pages shared with other values or between rows are counted each time.
-    public var byteCount: Int { pages.joined().reduce(0) { $0 + 4 * ($1?.count ?? 0) } }
+    public var byteCount: Int { pages.joined().reduce(loose.map { 8 * $0.keys.count } ?? 0) { $0 + 4 * ($1?.count ?? 0) } }
 
     /// Forgets the positions from `length` on.
     /// - Throws: `LensError(.usage)` if fewer are held.
@@ -111,6 +127,7 @@ public struct KeyValuePages: Sendable {
         guard (0...count).contains(length) else {
             throw LensError(.usage, "cannot truncate keys and values", expected: "0...\(count) positions", found: "\(length)")
         }
+        try settle()
         count = length
         heldFrom = min(heldFrom, length)
         trackedKeys = trackedKeys.truncated(to: length)
@@ -133,6 +150,13 @@ public struct KeyValuePages: Sendable {
 
     private func shift(_ row: Int) -> Int { (Self.pageLength - first[row] % Self.pageLength) % Self.pageLength }
 
+    /// Puts what is loose in pages.
+    private mutating func settle() throws {
+        guard let (keys, values) = loose else { return }
+        loose = nil
+        try write(keys: keys, values: values, at: 0)
+    }
+
     private mutating func write(keys: Tensor, values: Tensor?, at position: Int) throws {
         let new = keys.shape[1]
         guard new > 0, batch > 0 else { return }
@@ -150,16 +174,18 @@ public struct KeyValuePages: Sendable {
         guard range.lowerBound >= heldFrom, range.upperBound <= count else {
             throw LensError(.shape, "positions of keys and values", expected: "within \(heldFrom)..<\(count)", found: "\(range)")
         }
+        let inside = tracked.within(range), parts = inside.parts
+        func recorded(_ tensor: Tensor) -> Tensor { tensor.recorded("keys or values", from: inside.values) { try parts.of($0.first()) } }
         let out = try Tensor(uninitialized: [batch, range.count, kvHeads, dHead])
         let (keys, values) = choose(out)
+        if let loose { return recorded(try (keys == nil ? loose.values : loose.keys).at(.all, .range(range)).copied()) }
         withPagePointers { pointers, width in
             pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: batch * width) { readable in
                 lens_pages_read(Int64(batch), Int64(range.count), Int64(kvHeads), Int64(dHead), Int64(range.lowerBound),
                                 first.map(Int64.init), readable, Int64(width), keys?.storage.pointer, values?.storage.pointer)
             }
         }
-        let inside = tracked.within(range), parts = inside.parts
-        return out.recorded("keys or values", from: inside.values) { try parts.of($0.first()) }
+        return recorded(out)
     }
 
     /// Makes the pages that hold `positions` exist and be ours alone.

@@ -164,7 +164,8 @@ func withKernelArguments(_ spec: AttentionSpec, _ source: AttentionSource, _ pag
     case .scores: args.scores_in = input.elements
     case .pattern: args.pattern_in = input.elements
     }
-    try withExtendedLifetime(input) {
+    (args.k, args.v) = (pages.loose?.keys.elements, pages.loose?.values.elements)
+    try withExtendedLifetime((input, pages)) {
         try pages.withPagePointers { pointers, width in
             args.pages_per_row = Int64(width)
             try pointers.withMemoryRebound(to: UnsafePointer<Float>?.self, capacity: pages.batch * width) { readable in

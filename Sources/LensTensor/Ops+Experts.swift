@@ -8,6 +8,7 @@ extension Tensor {
     /// The `count` largest elements of each row, largest first: their indices and values, row by row (`torch.topk`).
     ///
     /// Of equal elements the first comes first; `torch.topk` promises no order among them. NaN counts as largest.
+    /// Numbers, which no gradient flows through: of a tracked tensor pick the values with the indices (`elements(at:)`, `picking`).
     /// - Throws: `LensError(.shape)` if rows have fewer elements.
     public func topK(_ count: Int) throws -> (indices: [Int], values: [Float]) {
         guard let width = shape.last, count >= 0, count <= width else {
@@ -75,6 +76,7 @@ extension Tensor {
         }
         let isa = try Kernels.isa(), ids = try checkedIDs(ids, below: shape[0]), width = shape[1]
         let rows = try x.contiguous(), factors = try weights.contiguous(), inputs = [graph, x.graph, weights.graph]
+        self = detached()
         try withUnsafeMutableElements { destination in
             guard let base = destination.baseAddress else { return }
             withExtendedLifetime((rows, factors)) {

@@ -118,6 +118,7 @@ extension PackedMatrix {
                             found: "\(x.shape) to \(out.shape), columns \(columns)")
         }
         let shape = out.shape, inputs = [out.graph, x.graph, graph, bias?.graph]
+        out = out.detached()
         try out.withUnsafeMutableElements { destination in
             guard let base = destination.baseAddress else { return }
             try run(x, rows: 0..<rows, columns: columns, block: nil, Epilogue(bias: bias), out: base, linear: nil, shape: shape)
@@ -136,6 +137,24 @@ extension PackedMatrix {
         }
     }
 
+    /// `x·W + bias` over some columns alone, with the bits they have among all: `[…, rows]` to `[…, range.count]`.
+    /// - Parameter bias: of all columns.
+    /// - Throws: `LensError(.shape)`; `LensError(.usage)` for what is tracked.
+    package func product(_ x: Tensor, columns range: Range<Int>, bias: Tensor? = nil) throws -> Tensor {
+        guard x.shape.last == rows, range.lowerBound >= 0, range.upperBound <= columns else {
+            throw LensError(.shape, "columns of a product", expected: "[…, \(rows)] and columns of \(columns)", found: "\(x.shape), \(range)")
+        }
+        let what = "a product with some columns"
+        try x.refuseTracked(what)
+        try bias?.refuseTracked(what)
+        guard graph == nil else { throw LensError(.usage, "\(what) has no gradient", expected: "weights that are not tracked") }
+        let shape = Array(x.shape.dropLast()) + [range.count], out = try Tensor(uninitialized: shape)
+        // The kernel counts from the matrix's first column.
+        try run(x, rows: 0..<rows, columns: range, block: nil, Epilogue(bias: bias), out: out.storage.pointer - range.lowerBound, linear: nil, shape: shape)
+        return out
+    }
+
+    /// - Parameter shape: of `out`, whose rows are as far apart as it is wide.
     private func run(_ x: Tensor, rows range: Range<Int>, columns: Range<Int>, block: Int?, _ epilogue: Epilogue,
                      out: UnsafeMutablePointer<Float>, linear: UnsafeMutablePointer<Float>?, shape: [Int]) throws {
         let count = shape.dropLast().reduce(1, *)
@@ -155,7 +174,7 @@ extension PackedMatrix {
             withKernelMatrix { matrix in
                 lens_linear(isa, Int64(count), matrix, Int64(range.lowerBound), Int64(range.upperBound),
                             Int64(columns.lowerBound), Int64(columns.upperBound), Int64(block ?? Int(LENS_K_BLOCK)),
-                            x.elements, Int64(range.count), out, Int64(self.columns), &riding)
+                            x.elements, Int64(range.count), out, Int64(shape.last ?? 0), &riding)
             }
         }
     }

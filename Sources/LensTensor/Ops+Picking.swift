@@ -1,6 +1,5 @@
 // Picking elements out of rows: one logit of each position, or several; and how far apart two distributions are.
 
-import CLensKernels
 import LensFiles
 
 extension Tensor {
@@ -18,16 +17,7 @@ extension Tensor {
         }
         let perRow = ids.rank == rank ? ids.shape[rank - 1] : 1
         let places = try checkedIDs(ids.array, below: width).enumerated().map { $0.offset / Swift.max(1, perRow) * width + Int($0.element) }
-        let out = try withUnsafeElements { elements in try Tensor(places.map { elements[$0] }, shape: ids.shape) }
-        let whole = shape
-        return out.recorded("picking", from: self) { gradient in
-            // A place picked several times gets the sum, in the order of the ids.
-            var scattered = Tensor(zeros: whole)
-            try gradient.withUnsafeElements { gradient in
-                try scattered.withUnsafeMutableElements { for (index, place) in places.enumerated() { $0[place] += gradient[index] } }
-            }
-            return scattered
-        }
+        return try elements(at: places).reshaped(ids.shape)
     }
 
     /// The Kullback-Leibler divergence KL(p ‖ q) of each row in nats, with p the softmax of `reference` and q that of this

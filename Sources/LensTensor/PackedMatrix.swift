@@ -122,8 +122,7 @@ public final class PackedMatrix: Sendable {
         self.columns = columns
         self.format = format
         graph = nil
-        storage = try FloatStorage(uninitialized: (bytes + 3) / 4, recycled: false)
-        if !storage.isZeroed { storage.pointer.update(repeating: 0, count: storage.count) }
+        storage = try FloatStorage(zeros: (bytes + 3) / 4, recycled: false)
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
     }
 
@@ -134,10 +133,12 @@ public final class PackedMatrix: Sendable {
     }
 
     /// Packs a tensor of shape `[rows, columns]`.
+    /// - Throws: `LensError(.shape)`; `LensError(.usage)` if it is tracked, as panels are not part of the graph.
     public convenience init(_ tensor: Tensor, format: WeightFormat = .float32) throws {
         guard tensor.rank == 2 else {
             throw LensError(.shape, "not a matrix", expected: "[rows, columns]", found: "\(tensor.shape)")
         }
+        try tensor.refuseTracked("packing", advice: "multiply with matmul(_:), or pack a constant and call tracked() on that")
         let (rows, columns) = (tensor.shape[0], tensor.shape[1])
         try self.init(rows: rows, columns: columns, format: format) { writer in
             try withExtendedLifetime(tensor.storage) {

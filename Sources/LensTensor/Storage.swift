@@ -18,6 +18,7 @@ package final class FloatStorage: @unchecked Sendable {
     package let count: Int
     package let pointer: UnsafeMutablePointer<Float>
     private let block: BufferPool.Block
+    private let meter: StorageMeter?
 
     /// Uninitialised storage: the caller writes every element before reading any.
     /// - Parameter recycled: false for what lives long (weights): it is not taken from the pool, nor given to it, where it
@@ -25,23 +26,46 @@ package final class FloatStorage: @unchecked Sendable {
     /// - Throws: `LensError(.machine)` if the memory cannot be had.
     package init(uninitialized count: Int, recycled: Bool = true) throws {
         self.count = count
+        meter = StorageMeter.current
         block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
         pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
+        meter?.add(4 * count)
     }
 
-    /// Whether it is all zeros as it was had: fresh pages are.
-    var isZeroed: Bool { block.isMapped }
+    /// Zeros, which memory fresh from the system is already.
+    package init(zeros count: Int, recycled: Bool = true) throws {
+        self.count = count
+        meter = StorageMeter.current
+        block = try BufferPool.shared.take(byteCount: max(count, 1) * MemoryLayout<Float>.stride, recycled: recycled)
+        pointer = block.address.bindMemory(to: Float.self, capacity: max(count, 1))
+        meter?.add(4 * count)
+        if !block.isZeroed { pointer.update(repeating: 0, count: count) }
+    }
 
     package convenience init(repeating value: Float, count: Int) throws {
         try self.init(uninitialized: count)
         pointer.update(repeating: value, count: count)
     }
 
-    deinit { BufferPool.shared.give(block) }
+    deinit {
+        meter?.add(-4 * count)
+        BufferPool.shared.give(block)
+    }
 }
 
-/// The C library's free, which the pool has a method of its own beside.
-private func releaseMemory(_ address: UnsafeMutableRawPointer) { free(address) }
+/// Counts the bytes that tensors made in a task hold: `StorageMeter.$current.withValue(meter) { … }`.
+package final class StorageMeter: Sendable {
+    @TaskLocal package static var current: StorageMeter?
+
+    private let bytes = Locked(0)
+
+    package init() {}
+
+    /// Bytes held now.
+    package var heldBytes: Int { bytes.withLock { $0 } }
+
+    fileprivate func add(_ count: Int) { bytes.withLock { $0 += count } }
+}
 
 /// Free lists ("shelves") of large blocks by size class. Small blocks go straight to the C allocator. When the shelves are
 /// full, the blocks longest on them make room for what comes back now, so sizes no longer asked for do not stay.
@@ -50,15 +74,17 @@ package final class BufferPool: Sendable {
         package let address: UnsafeMutableRawPointer
         package let capacity: Int
         fileprivate let recycled: Bool
-        /// Pages of its own.
-        fileprivate var isMapped = false
+        /// Whether nobody has written to it yet, and it is zero.
+        fileprivate var isZeroed = false
+
+        fileprivate func release() {
+            if capacity >= SystemMemory.mappedFrom { SystemMemory.unmap(address, capacity) } else { free(address) }
+        }
     }
 
     package static let shared = BufferPool(keeping: 768 << 20)
     /// Blocks below this are left to the C allocator, which recycles them itself.
     private static let pooledFrom = 64 << 10
-    /// What lives long has pages of its own from here on: between such blocks the C allocator would leave holes.
-    private static let mappedFrom = 256 << 10
 
     private struct Shelves {
         /// Of each size class, in the order they came, with the time they did.
@@ -86,7 +112,7 @@ package final class BufferPool: Sendable {
     package var shelvedBytes: Int { shelves.withLock { $0.bytes } }
 
     package func take(byteCount: Int, recycled: Bool = true) throws -> Block {
-        let capacity = Self.sizeClass(byteCount)
+        let capacity = recycled ? Self.sizeClass(byteCount) : byteCount
         if recycled, capacity >= Self.pooledFrom {
             let shelved = shelves.withLock { shelves -> Block? in
                 guard let block = shelves.free[capacity]?.popLast()?.block else { return nil }
@@ -96,45 +122,29 @@ package final class BufferPool: Sendable {
             }
             if let shelved { return shelved }
         }
-        if !recycled, byteCount >= Self.mappedFrom { return try Self.map(byteCount) }
+        let isMapped = capacity >= SystemMemory.mappedFrom
         var address: UnsafeMutableRawPointer?
-        guard posix_memalign(&address, 64, capacity) == 0, let address else {
-            throw Self.outOfMemory(byteCount)
+        if isMapped { address = SystemMemory.map(capacity) } else if posix_memalign(&address, 64, capacity) != 0 { address = nil }
+        guard let address else {
+            throw LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
+                            advice: "use a shorter input, a smaller batch or a narrower cache filter")
         }
-        return Block(address: address, capacity: capacity, recycled: recycled)
-    }
-
-    /// Pages of zeros, large ones where the system has them: they are had several times faster.
-    private static func map(_ byteCount: Int) throws -> Block {
-        guard let address = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), address != MAP_FAILED else {
-            throw outOfMemory(byteCount)
-        }
-        #if os(Linux)
-        madvise(address, byteCount, MADV_HUGEPAGE)
-        #endif
-        return Block(address: address, capacity: byteCount, recycled: false, isMapped: true)
-    }
-
-    private static func outOfMemory(_ byteCount: Int) -> LensError {
-        LensError(.machine, "out of memory", found: "a request for \(byteCount) bytes",
-                  advice: "use a shorter input, a smaller batch or a narrower cache filter")
-    }
-
-    private func free(_ block: Block) {
-        if block.isMapped { munmap(block.address, block.capacity) } else { releaseMemory(block.address) }
+        return Block(address: address, capacity: capacity, recycled: recycled, isZeroed: isMapped)
     }
 
     package func give(_ block: Block) {
-        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return free(block) }
-        let evicted = shelves.withLock { shelves -> [Block] in
+        guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return block.release() }
+        var returned = block
+        returned.isZeroed = false
+        let evicted = shelves.withLock { [returned] shelves -> [Block] in
             var evicted: [Block] = []
-            while shelves.bytes + block.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
+            while shelves.bytes + returned.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
             shelves.time += 1
-            shelves.free[block.capacity, default: []].append((block, shelves.time))
-            shelves.bytes += block.capacity
+            shelves.free[returned.capacity, default: []].append((returned, shelves.time))
+            shelves.bytes += returned.capacity
             return evicted
         }
-        for block in evicted { free(block) }
+        for block in evicted { block.release() }
     }
 
     /// Returns everything on the shelves to the system.
@@ -144,7 +154,7 @@ package final class BufferPool: Sendable {
             shelves = Shelves()
             return all
         }
-        for block in all { free(block) }
+        for block in all { block.release() }
     }
 
     /// Rounds up to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is wasted.

@@ -191,11 +191,11 @@ public struct Tensor: Sendable {
         }
     }
 
-    /// Calls `body` with this tensor's own elements, contiguous and unshared, to be changed in place. It is no longer
-    /// tracked afterwards: nobody knows what `body` did.
+    /// Calls `body` with this tensor's own elements, contiguous and unshared, to be changed in place.
+    /// - Throws: `LensError(.usage)` if it is tracked, as nobody knows what `body` does.
     public mutating func withUnsafeMutableElements<R>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> R) throws -> R {
+        try refuseTracked("changing elements in place", advice: "assign to it or use its operations, or call detached() to make it a constant")
         try makeUnique()
-        graph = nil
         return try body(UnsafeMutableBufferPointer(start: storage.pointer + layout.offset, count: count))
     }
 

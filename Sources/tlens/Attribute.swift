@@ -1,15 +1,23 @@
-// `tlens attribute`: which parts of the model make the answer's logit (direct logit attribution).
+// `tlens attribute`: which parts of the model make the answer's logit (direct logit attribution), or which tokens of the prompt it
+// comes from (AttributeInputs.swift).
 
 import ArgumentParser
 import TransformerLens
 
 struct Attribute: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take an answer's logit apart: what each component, layer, head or neuron adds.",
-        usage: "tlens attribute <model> --prompt <text> --answer <token> [--wrong <token>] [--by component|layer|head|neuron]",
+        abstract: "Take an answer's logit apart: what each component, layer, head or neuron adds; or each token of the prompt.",
+        usage: """
+            tlens attribute <model> --prompt <text> --answer <token> [--wrong <token>] [--by component|layer|head|neuron]
+            tlens attribute <model> … --method gradient|gradient-times-input|integrated
+            """,
         discussion: """
             The parts sum to the answer's logit at the position (less the wrong answer's, where one is given). Several prompts \
             have an --answer each, or one for all; the table is of their mean, --json and --out have each.
+
+            With another --method than direct it is the prompt's tokens that are looked at: the length of the gradient at a \
+            token's embedding, the gradient times the embedding, or integrated gradients from --baseline, which sum to the \
+            difference between prompt and baseline.
             """)
 
     @OptionGroup var options: ModelOptions
@@ -23,6 +31,18 @@ struct Attribute: ParsableCommand {
 
     @Option(help: ArgumentHelp("Parts: component, layer, head or neuron.", valueName: "unit"))
     var by = AttributionUnit.component.rawValue
+
+    @Option(help: ArgumentHelp("direct (the model's parts); of the prompt's tokens: gradient, gradient-times-input or integrated.", valueName: "method"))
+    var method = AttributeMethod.direct
+
+    @Option(help: ArgumentHelp("Gradients that integrated averages.", valueName: "n"))
+    var steps = 20
+
+    @Option(help: ArgumentHelp("What tokens are compared with: mean (of all tokens' embeddings), or zero, near which norms are steep.", valueName: "embedding"))
+    var baseline = Baseline.mean
+
+    /// What tokens are compared with.
+    enum Baseline: String, ExpressibleByArgument, CaseIterable { case zero, mean }
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Position; negative: from the end.", valueName: "n"))
     var position = -1
@@ -39,6 +59,8 @@ struct Attribute: ParsableCommand {
             throw ValidationError("--by takes \(AttributionUnit.allCases.map(\.rawValue).joined(separator: ", ")), not '\(by)'")
         }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
+        guard method == .direct || by == AttributionUnit.component.rawValue else { throw ValidationError("--by goes with --method direct") }
+        guard (1...10_000).contains(steps) else { throw ValidationError("--steps takes a number from 1 to 10000, not \(steps)") }
     }
 
     func run() throws {
@@ -47,6 +69,11 @@ struct Attribute: ParsableCommand {
             throw LensError(.usage, "answers do not fit the prompts", expected: "one, or \(rows.count)", found: "\(answer.count)")
         }
         let right = try answer.map(model.outputToken), others = try wrong.map(model.outputToken)
+        if let ofInputs = method.ofInputs {
+            let found = try InputAttributions(self, ofInputs, model, rows, right: right, wrong: others)
+            try file.write(found.tensors)
+            return try output.json ? printJSON(found.json()) : say(found.text(.stdout))
+        }
         let meter = ProgressMeter("prompts", output)
         var found: [Attribution] = []
         for (index, row) in rows.enumerated() {

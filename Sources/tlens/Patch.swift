@@ -16,7 +16,8 @@ struct Patch: ParsableCommand {
             batch: the n-th --clean goes with the n-th --corrupted, --answer and --wrong.
 
             WHAT: \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")).
-            --to makes it path patching: from every head straight to that head's q, k or v input, or to `final`.
+            --to makes it path patching: from every head straight to that head's q, k or v input, or to `final`; with \
+            --through-mlps also by way of the MLPs between.
             """)
 
     @OptionGroup var options: ModelOptions
@@ -45,11 +46,17 @@ struct Patch: ParsableCommand {
     @Option(help: ArgumentHelp("Path patching to L9H6.q, .k or .v, or final. Repeatable: to all of them at once.", valueName: "receiver"))
     var to: [String] = []
 
+    @Flag(help: "With --to: MLPs between pass on what reaches them, as in Wang et al. 2022.")
+    var throughMlps = false
+
     @Flag(help: "Put corrupted activations into the clean run.")
     var noising = false
 
     @Flag(help: "Keys and values of each query head of grouped attention.")
     var ungroup = false
+
+    @Flag(help: "Estimate all cells at once by attribution patching (one pass back), instead of running each.")
+    var estimate = false
 
     @Flag(help: "The metric itself, not as a share of the way from corrupted to clean.")
     var raw = false
@@ -76,7 +83,9 @@ struct Patch: ParsableCommand {
             throw ValidationError("--what takes \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")), not '\(what)'")
         }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
+        guard !estimate || to.isEmpty else { throw ValidationError("--estimate is for activations, not paths: leave out --to") }
         _ = try to.map(receiver)
+        guard !throughMlps || !to.isEmpty else { throw ValidationError("--through-mlps is for path patching: give --to") }
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
     }
 
@@ -106,6 +115,11 @@ struct Patch: ParsableCommand {
         var run = PatchingOptions(attentionMask: experiment.mask, onlyLastLogits: true, progress: meter.advance)
         run.tokensAtOnce = max(512, patched.count)
         let patch = NamedPatch(rawValue: what) ?? .residPre
+        if estimate {
+            let pair = try PromptPair(clean: experiment.clean, corrupted: experiment.corrupted, attentionMask: experiment.mask)
+            return try Patching.attributionPatch(model, pair, metric: experiment.gradientMetric, activations: [patch.activationName],
+                                                 gradientAt: noising ? .clean : .corrupted)[0].predicted(patch, isNoising: noising)
+        }
         var caching = Transformer.Options(cache: .names([to.isEmpty ? patch.activationName : "z"]), returnType: .none)
         caching.attentionMask = experiment.mask
         let cache = try model.run(.tokens(other), caching).cache
@@ -117,7 +131,8 @@ struct Patch: ParsableCommand {
         let heads = (0..<min(layers, model.config.nLayers)).flatMap { layer in (0..<model.config.nHeads).map { [layer, $0] } }
         guard !heads.isEmpty else { throw LensError(.usage, "no head comes before the receivers", found: to.joined(separator: ", ")) }
         let paths = heads.map { Path(from: [.head(layer: $0[0], head: $0[1])], to: receivers) }
-        let result = try Patching.pathPatch(model, tokens: patched, cache: cache, metrics: [experiment.metric], paths: paths, options: run)[0]
+        let result = try Patching.pathPatch(model, tokens: patched, cache: cache, metrics: [experiment.metric], paths: paths,
+                                            recomputing: throughMlps ? .mlps : [], options: run)[0]
         // As layers by heads.
         let shape = [heads.count / model.config.nHeads, model.config.nHeads] + (result.isPerExample ? [experiment.clean.shape[0]] : [])
         return PatchingResult(axisNames: ["layer", "head"], indices: heads, values: try result.values.reshaped(shape),
@@ -135,11 +150,23 @@ struct PatchExperiment {
     let answers: [Int], wrong: [Int]
     let metricName: String
 
+    /// The metric, to be differentiated.
+    var gradientMetric: GradientMetric {
+        wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
+    }
+
     init(_ command: Patch, _ model: HookedTransformer) throws {
-        func rows(_ texts: [String], _ tokens: [String]) throws -> [[Int]] {
-            try tokens.map(tokenList) + texts.map { try model.toTokens($0, prependBOS: command.bos.choice, truncate: false).array }
+        try self.init(clean: (command.clean, command.cleanTokens), corrupted: (command.corrupted, command.corruptedTokens), answers: command.answer,
+                      wrong: command.wrong, bos: command.bos, model)
+    }
+
+    /// - Parameters: texts, and tokens as 1,2,3, of each prompt.
+    init(clean cleanInput: (texts: [String], tokens: [String]), corrupted corruptedInput: (texts: [String], tokens: [String]), answers answerTexts: [String],
+         wrong wrongTexts: [String], bos: BOSOptions, _ model: HookedTransformer) throws {
+        func rows(_ input: (texts: [String], tokens: [String])) throws -> [[Int]] {
+            try input.tokens.map(tokenList) + input.texts.map { try model.toTokens($0, prependBOS: bos.choice, truncate: false).array }
         }
-        let cleanRows = try rows(command.clean, command.cleanTokens), corruptedRows = try rows(command.corrupted, command.corruptedTokens)
+        let cleanRows = try rows(cleanInput), corruptedRows = try rows(corruptedInput)
         for (index, (a, b)) in zip(cleanRows, corruptedRows).enumerated() where a.count != b.count {
             throw LensError(.usage, "prompts of different lengths cannot be patched position by position", at: "pair \(index + 1)",
                             expected: "\(a.count) tokens in the corrupted prompt too", found: "\(b.count)", advice: "`tlens tokenize` shows the tokens")
@@ -152,8 +179,8 @@ struct PatchExperiment {
         clean = try padded(cleanRows, pad)
         corrupted = try padded(corruptedRows, pad)
         mask = cleanRows.contains { $0.count != longest } ? try padded(cleanRows.map { $0.map { _ in 1 } }, 0) : nil
-        answers = try command.answer.map(model.outputToken)
-        wrong = try command.wrong.map(model.outputToken)
+        answers = try answerTexts.map(model.outputToken)
+        wrong = try wrongTexts.map(model.outputToken)
         metric = wrong.isEmpty ? .logProbability(answers: answers) : .logitDifference(answers: answers, wrong: wrong)
         metricName = wrong.isEmpty ? "log-probability of the answer" : "logit of the answer less that of the wrong one"
     }

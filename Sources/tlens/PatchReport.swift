@@ -21,7 +21,7 @@ struct PatchReport {
         self.result = result
         isNoising = command.noising
         let direction = command.noising ? "corrupted into clean" : "clean into corrupted"
-        title = (command.to.isEmpty ? command.what : "heads straight to \(command.to.joined(separator: ", "))") + ", \(direction)"
+        title = (command.to.isEmpty ? command.what : "heads straight to \(command.to.joined(separator: ", "))") + ", \(direction)" + (command.estimate ? ", estimated" : "")
         var run = Transformer.Options(returnType: .logits)
         run.attentionMask = experiment.mask
         run.onlyLastLogits = true

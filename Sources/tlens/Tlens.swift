@@ -26,6 +26,7 @@ struct Tlens: ParsableCommand {
               tlens generate gpt2-small --prompt "The Eiffel Tower is in" --temperature 0
             """,
         version: "0.1.0",
-        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Lens.self, Attribute.self, Patch.self, Heads.self,
-                      Neurons.self, Eval.self, PatchscopeCommand.self, Steer.self, Train.self, Grok.self, Quantize.self, Bench.self])
+        subcommands: [Models.self, Info.self, Tokenize.self, Run.self, Generate.self, Lens.self, Attention.self, Attribute.self, CircuitCommand.self,
+                      Patch.self, Heads.self, Neurons.self, Eval.self, PatchscopeCommand.self, Steer.self, Train.self, Grok.self, Quantize.self,
+                      Bench.self])
 }

@@ -96,6 +96,74 @@ import TransformerLens
         expectError(.shape, "not a stack") { try model.logitLens(of: heads.stack, labels: ["a"]) }
     }
 
+    /// Wherever vocabulary and positions are cut, not a bit differs; a cap and a bias of the logits are each token's own.
+    @Test(arguments: ["gemma2", "gpt-neox", "phi", "cohere"])
+    func chunksDoNotMatter(_ name: String) throws {
+        let model = try ModelFolder(path: "\(TestFolders.goldens)/\(name)").load(), vocabulary = model.config.dVocabOut
+        let (stack, labels) = try model.run(.tokens(IntTensor(rows: [[3, 9, 27, 81, 50], [4, 16, 64, 7, 2]])), .init(cache: .all)).cache.accumulatedResid(in: model)
+        let targets = try IntTensor(rows: [[0, vocabulary - 1, 63, 64, 65], [5, 5, 5, 0, 96]])
+        let whole = try model.logitLens(of: stack, labels: labels, targets: targets, topK: 9, chunks: LensChunks(places: 10, tokens: vocabulary))
+        for chunks in [(1, 1), (3, 7), (10, 64), (2, vocabulary), (4, 1000)] {
+            let lens = try model.logitLens(of: stack, labels: labels, targets: targets, topK: 9, chunks: LensChunks(places: chunks.0, tokens: chunks.1))
+            for (one, other) in zip(lens.tensors, whole.tensors) { expectSameBits(one.tensor, other.tensor, "\(name), \(chunks): \(one.name)") }
+            #expect(lens.topTokens == whole.topTokens && lens.targets?.rank == whole.targets?.rank)
+        }
+        try expectAsDefined(whole, of: model.unembed(stack), targets.array, "\(name)")
+    }
+
+    /// Every number of a lens from all its logits, `[n, batch, pos, d_vocab_out]`, in double precision and in the plainest way.
+    private func expectAsDefined(_ lens: LogitLens, of logits: Tensor, _ targets: [Int], _ what: String) throws {
+        let width = logits.shape[3], places = logits.count / logits.shape[0] / width, k = lens.topTokens.shape[3], all = logits.array
+        func row(_ index: Int) -> [Float] { Array(all[index * width..<(index + 1) * width]) }
+        func logProbs(_ row: [Float]) -> [Double] {
+            let largest = Double(row.max() ?? 0), sum = row.reduce(0.0) { $0 + exp(Double($1) - largest) }
+            return row.map { Double($0) - largest - log(sum) }
+        }
+        var entropy: [Float] = [], divergence: [Float] = [], top: [Int] = [], topLogProbs: [Float] = [], logProb: [Float] = [], rank: [Int] = [], own: [Float] = []
+        for index in 0..<lens.entropy.count {
+            let place = index % places, output = logProbs(row((logits.shape[0] - 1) * places + place)), x = row(index), probs = logProbs(x)
+            entropy.append(Float(probs.reduce(0) { $0 - exp($1) * $1 }))
+            divergence.append(Float(zip(output, probs).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }))
+            let order = Array(x.indices.sorted { (x[$0], $1) > (x[$1], $0) }.prefix(k))
+            top += order
+            topLogProbs += order.map { Float(probs[$0]) }
+            own.append(x[targets[place]])
+            logProb.append(Float(probs[targets[place]]))
+            rank.append(x.count { $0 > x[targets[place]] })
+        }
+        let shape = lens.entropy.shape, found = try #require(lens.targets)
+        expectClose(lens.entropy, try Tensor(entropy, shape: shape), "\(what): entropy", tolerance: 1e-6)
+        expectClose(lens.klToOutput, try Tensor(divergence, shape: shape), "\(what): divergence", tolerance: 1e-6)
+        expectClose(lens.topLogProbs, try Tensor(topLogProbs, shape: shape + [k]), "\(what): likeliest", tolerance: 1e-6)
+        expectClose(found.logProb, try Tensor(logProb, shape: shape), "\(what): log-probability", tolerance: 1e-6)
+        expectSameBits(found.logit, try Tensor(own, shape: shape), "\(what): logit")
+        #expect(lens.topTokens.array == top && found.rank.array == rank, "\(what)")
+    }
+
+    /// Impossible tokens add nothing, infinite distances are said, and what is not a number is seen.
+    @Test func extremeLogits() throws {
+        func read(_ rows: [[Float]], by step: Int) throws -> LogitReader {
+            var reader = try LogitReader(stacks: rows.count, rows: 1, topK: 2, targets: rows.map { $0[1] })
+            let width = rows[0].count, all = try Tensor(rows.flatMap(\.self), shape: [rows.count, 1, width])
+            for first in stride(from: 0, to: width, by: step) { try reader.read(all.at(.all, .all, .range(first..<min(width, first + step))).contiguous()) }
+            return reader
+        }
+        let none = -Float.infinity
+        for step in 1...4 {
+            let reader = try read([[none, 1, 1, none], [0, none, 0, 0], [.nan, 0, 0, 0], [-900, 0, 900, 0], [none, 2, 2, 2 - 1e6]], by: step)
+            #expect(reader.entropy(0) == Float(log(2.0)) && abs(reader.divergence(0)) < 1e-6 && reader.rank(0) == 0 && reader.top(0).map(\.token) == [1, 2])
+            #expect(abs(reader.entropy(1) - Float(log(3.0))) < 1e-6 && reader.divergence(1) == .infinity && reader.rank(1) == 3)
+            #expect(reader.entropy(2).isNaN && reader.divergence(2).isNaN)
+            #expect(reader.entropy(3) == 0 && abs(reader.divergence(3) - Float(450 - log(2.0))) < 1e-3 && reader.top(3).map(\.token) == [2, 1])
+            #expect(reader.divergence(4) == 0 && abs(reader.logProb(2, 4) + Float(log(2.0))) < 1e-6)
+        }
+        expectError(.shape, "logits of some tokens") {
+            var reader = try LogitReader(stacks: 2, rows: 1, topK: 1, targets: nil)
+            try reader.read(Tensor(zeros: [1, 2, 3]))
+        }
+        expectError(.shape, "asked") { try LogitReader(stacks: 2, rows: 1, topK: 1, targets: [1]) }
+    }
+
     @Test func resultsAreWritten() throws {
         let (model, cache, _, _) = try goldens("gpt2", "processed", "lens")
         let lens = try cache.logitLens(in: model, targets: IntTensor([3])), attribution = try cache.directLogitAttribution(in: model, by: .head, answers: AnswerTokens(3, incorrect: 4))

@@ -247,6 +247,89 @@ import TransformerLens
         expectSameBits(try first[0].values.reshaped([]), first[0].baseline, "the last position does not see the first one's final norm")
     }
 
+    /// Wang et al.'s algorithm to the letter: every head but the sender is frozen and MLPs are not, the receiver's query, key or
+    /// value is recorded, and put into a run of its own.
+    private func literally(_ model: Transformer, _ tokens: IntTensor, _ clean: ActivationCache, from sender: (layer: Int, head: Int),
+                           to receiver: (layer: Int, head: Int, input: HeadInput)?) throws -> Float {
+        let base = try model.run(.tokens(tokens), .init(cache: .all)).cache
+        let frozen = Hook.edit(.names((0..<model.config.nLayers).map { "blocks.\($0).attn.hook_z" })) { z, context in
+            let layer = try #require(context.point.layer)
+            for head in 0..<model.config.nHeads {
+                let from = (layer, head) == sender ? clean : base
+                try z.set(.all, .all, .at(head), to: from["z", layer].at(.all, .all, .at(head)))
+            }
+        }
+        let run = try model.run(.tokens(tokens), .init(hooks: [frozen], cache: .all))
+        guard let receiver else { return try metric(#require(run.logits)) }
+        let name = "blocks.\(receiver.layer).attn.hook_\(receiver.input.rawValue)"
+        return try metric(#require(model.run(.tokens(tokens), .init(hooks: [.edit(.names([name])) { tensor, _ in
+            try tensor.set(.all, .all, .at(receiver.head), to: run.cache[name].at(.all, .all, .at(receiver.head)))
+        }])).logits))
+    }
+
+    @Test(arguments: ["gpt2-tiny", "llama-grouped", "gemma2", "gpt-neox"])
+    func throughMLPs(_ name: String) throws {
+        let (model, tokens, cache) = try setUp(name), ungrouped = try model.ungroupingQueryAttention()
+        let last = model.config.nLayers - 1
+        var isDifferent = false
+        for input in HeadInput.allCases {
+            for head in [0, model.config.nHeads - 1] {
+                let path = Path(from: [.head(layer: 0, head: 1)], to: [.head(layer: last, head: head, input: input)])
+                func patch(_ recomputing: PathComponents) throws -> Tensor {
+                    try Patching.pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: [path], recomputing: recomputing)[0].values
+                }
+                let found = try patch(.mlps), direct = try patch([])
+                let slow = try literally(ungrouped, tokens, cache, from: (0, 1), to: (last, head, input))
+                expectClose(found, try Tensor([slow], shape: [1]), "\(name): \(head).\(input)", tolerance: 2e-5)
+                isDifferent = isDifferent || abs(direct.array[0] - found.array[0]) > 1e-4
+            }
+        }
+        #expect(isDifferent, "\(name): MLPs make a difference")
+        let heads = try Patching.getPathPatchHeadsTo([.final], model, tokens, cache, recomputing: .mlps, metric)
+        var slow: [Float] = []
+        for layer in 0...last { for head in 0..<model.config.nHeads { slow.append(try literally(model, tokens, cache, from: (layer, head), to: nil)) } }
+        expectClose(heads, try Tensor(slow, shape: heads.shape), "\(name): to the logits", tolerance: 2e-5)
+        let sources = try Patching.getActPatchDirectPathAllSources(model, tokens, cache, component: .v, recomputing: .mlps, metric)
+        let one = try Patching.getActPatchDirectPath(model, tokens, cache, sourceLayer: 0, sourceHead: 1, component: .v, recomputing: .mlps, metric)
+        expectSameBits(try sources.at(.at(0), .at(1)).contiguous(), one, "\(name): all sources")
+        expectClose(try one.at(.at(last), .at(0)).contiguous(), Tensor(try literally(ungrouped, tokens, cache, from: (0, 1), to: (last, 0, .v))), "\(name): one", tolerance: 2e-5)
+    }
+
+    /// With everything recomputed a path to the end is activation patching; without MLPs there is nothing to recompute.
+    @Test func whatIsRecomputed() throws {
+        let (model, tokens, cache) = try setUp("gpt2-tiny"), everything: PathComponents = [.mlps, .attention]
+        func run(_ senders: [PathSender], _ receiver: PathReceiver, _ recomputing: PathComponents) throws -> Tensor {
+            try Patching.pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: [Path(from: senders, to: [receiver])], recomputing: recomputing)[0].values
+        }
+        let patched = try Patching.genericActivationPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], setter: .layerHeadVector,
+                                                          activationName: "z", axes: [.layer, .head])[0].values
+        for layer in 0..<model.config.nLayers {
+            for head in 0..<model.config.nHeads {
+                expectClose(try run([.head(layer: layer, head: head)], .final, everything), try patched.at(.at(layer), .range(head..<head + 1)).contiguous(),
+                            "\(layer).\(head)", tolerance: 2e-5)
+            }
+        }
+        // All that enters the model, and so all of it.
+        let clean = try Tensor([metric(#require(model.run(.tokens(IntTensor(rows: [[5, 17, 80, 17, 33], [61, 9, 44, 2, 9]]))).logits))], shape: [1])
+        for senders in [[PathSender.resid(layer: 0)], [.embed], [.resid(layer: 1), .embed], [.resid(layer: 0), .mlpOut(layer: 2), .attnOut(layer: 1)]] {
+            expectClose(try run(senders, .final, everything), clean, "\(senders)", tolerance: 2e-5)
+        }
+        // With attention frozen the last MLP alone stands between the last heads and the end; frozen too, nothing does.
+        let attention = try run([.attnOut(layer: 2)], .final, .attention)
+        expectClose(attention, try run([.attnOut(layer: 2)], .final, []), "nothing but the MLP is left to recompute", tolerance: 2e-5)
+        let own = try model.run(.tokens(tokens), .init(cache: .all)).cache
+        let still = try Patching.pathPatch(model, tokens: tokens, cache: own, metrics: [.scalar(metric)],
+                                           paths: [Path(from: [.head(layer: 0, head: 2)], to: [.head(layer: 2, head: 0, input: .k)])], recomputing: .mlps)[0]
+        expectSameBits(try still.values.reshaped([]), still.baseline, "nothing sent")
+        expectError(.usage, "a path without a sender") { try run([], .final, .mlps) }
+        expectError(.usage, "no path leads back") { try run([.mlpOut(layer: 1)], .head(layer: 1, head: 0, input: .q), .mlps) }
+        let file = "\(TestFolders.goldens)/native-attn-only", config = try ModelConfig(hookedTransformerConfig: JSON.parse(file: file + "/tl_config.json", limit: 1 << 20))
+        let only = try Transformer(config: config, savedParameters: SafetensorsFile(path: file + "/state_dict.safetensors"))
+        let other = try only.run(.tokens(IntTensor(rows: [[5, 17, 80, 17, 33], [61, 9, 44, 2, 9]])), .init(cache: .all)).cache
+        let direct = try Patching.getPathPatchHeadsTo([.final], only, tokens, other, metric)
+        expectClose(try Patching.getPathPatchHeadsTo([.final], only, tokens, other, recomputing: .mlps, metric), direct, "attention only", tolerance: 2e-5)
+    }
+
     @Test func zerosWhereNoPathLeads() throws {
         let (model, tokens, cache) = try setUp("gpt2-tiny")
         let direct = try Patching.getActPatchDirectPath(model, tokens, cache, sourceLayer: 1, sourceHead: 0, metric)

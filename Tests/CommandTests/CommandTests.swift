@@ -43,6 +43,33 @@ extension JSON {
         #expect(try await text(["--version"]) == "0.1.0\n")
     }
 
+    @Test func gradients() async throws {
+        let folder = try TestFolder(), model = try Models.gpt2, path = folder("run.safetensors")
+        let arguments = ["run", model, "--prompt", "Hello World", "--prompt", "Once upon a time", "--cache", "resid_post", "--cache", "unembed.hook_out", "--grad"]
+        let plain = try await document(Array(arguments.dropLast(1))), json = try await document(arguments + ["--out", path])
+        #expect(json["rows"] == plain["rows"], "looking changes nothing")
+        let names = json["activations"]?.arrayValue?.compactMap { $0["name"]?.stringValue } ?? []
+        #expect(names.filter { $0.hasSuffix("_grad") } == names.filter { !$0.hasSuffix("_grad") }.map { $0 + "_grad" } && names.count >= 6)
+        // The loss' gradient of the logits: softmax less one at the next token, over the number of pairs; zero for padding.
+        let file = try SafetensorsFile(path: path), entry = try file.requireEntry("unembed.hook_out_grad")
+        let numbers = try file.bytes(of: entry.name).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+        let width = entry.shape[2], pos = entry.shape[1], lengths = try #require(json["rows"]?.arrayValue).map { $0["tokens"]?.ints.count ?? 0 }
+        let pairs = lengths.reduce(0) { $0 + $1 - 1 }
+        for (row, length) in lengths.enumerated() {
+            for place in 0..<pos {
+                let own = numbers[(row * pos + place) * width..<(row * pos + place + 1) * width]
+                if place >= length - 1 { #expect(own.allSatisfy { $0 == 0 }); continue }
+                #expect(abs(own.reduce(0, +)) < 1e-5 && own.filter { $0 < 0 }.count == 1)
+                let next = try #require(json["rows"]?.arrayValue?[row]["tokens"]?.ints[place + 1])
+                #expect(own[own.startIndex + next] < 0 && own[own.startIndex + next] > -1 / Float(pairs))
+            }
+        }
+        #expect(try await text(arguments).contains("blocks.0.hook_resid_post_grad"))
+        #expect(try await failure(["run", model, "--tokens", "5", "--cache", "embed", "--grad"]).contains("--grad"))
+        let refused = try await tlens(["run", model, "--tokens", "5,6", "--grad"])
+        #expect(refused.code == 64 && refused.err.contains("--cache"))
+    }
+
     @Test func models() async throws {
         let list = try await text(["models"])
         #expect(list.contains("openai-community/gpt2-xl") && list.contains("gpt2-small") && list.contains("meta-llama/Llama-3.2-1B"))

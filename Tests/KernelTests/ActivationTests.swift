@@ -91,7 +91,7 @@ import Testing
         let silu = Self.run(isa, .silu, a)
         let (one, two) = withOneAndTwoThreads {
             let outs = (0..<3).map { _ in GuardedFloats(n) }
-            lens_add(isa.pointer, Int64(n), a, b, outs[0].base)
+            lens_arithmetic(isa.pointer, LENS_OP_ADD, 1, [Int64(n)], a, [1], b, [1], outs[0].base)
             lens_scale(isa.pointer, Int64(n), a, 0.3, outs[1].base)
             lens_gated(isa.pointer, LENS_ACT_SILU, Int64(n), a, b, outs[2].base)
             outs.forEach { $0.expectIntact() }
@@ -103,7 +103,7 @@ import Testing
         expectSameNumbers(one[2], zip(silu, b).map { $0 * $1 })
 
         let inPlace = GuardedFloats(a)
-        lens_add(isa.pointer, Int64(n), inPlace.base, b, inPlace.base)
+        lens_arithmetic(isa.pointer, LENS_OP_ADD, 1, [Int64(n)], inPlace.base, [1], b, [1], inPlace.base)
         expectSameNumbers(inPlace.values, one[0])
     }
 

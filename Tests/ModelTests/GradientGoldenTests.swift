@@ -22,7 +22,7 @@ import TransformerLens
 
     static func gradients(_ model: Transformer, _ run: GoldenRun, sites: [String], parameters: ParameterFilter = .none) throws -> Gradients {
         let fired = Set(model.config.hookPoints.map(\.name))
-        let heads = ["pooler.hook_pooler_out", "nsp_head.hook_nsp_out"].filter { fired.contains($0) && sites.contains($0) }
+        let heads = ["pooler.hook_pooler_out", "nsp_head.hook_nsp_out"].filter(fired.contains)
         var options = run.options
         options.cache = .names(heads)
         options.gradients = .names(sites.filter(fired.contains))
@@ -42,9 +42,10 @@ import TransformerLens
         let known = Set(model.config.hookPoints.map(\.name))
         var largest = (error: 0.0, at: "")
         for label in gradient.runs {
-            let table = gradient.table(label, "sites"), found = try Self.gradients(model, golden.run(label), sites: table.map(\.name))
+            let table = gradient.table(label, "sites"), scale = table.map(\.summary.largest).max() ?? 0
+            let found = try Self.gradients(model, golden.run(label), sites: table.map(\.name))
             for (site, expected) in table where known.contains(site) || !Self.notHere.contains(site) {
-                let actual = try found.activations[site], error = try GradientSummary(actual).distance(to: expected, count: actual.count)
+                let actual = try found.activations[site], error = try GradientSummary(actual).distance(to: expected, count: actual.count, scale: scale)
                 #expect(error <= Self.tolerance, "\(name): \(label)/\(site)")
                 if !(error <= largest.error) { largest = (error, "\(label)/\(site)") }
             }
@@ -52,22 +53,27 @@ import TransformerLens
         if environmentVariable("LENS_TEST_VERBOSE") != nil { print("gradients \(name): largest error \(largest.error) at \(largest.at)") }
     }
 
-    /// Parameters that the golden's TransformerLens model holds otherwise: it has no factor on what is written.
-    private static let otherwise = ["granite-moe"]
+    /// Folders with parameters that the golden's TransformerLens model holds otherwise: it has no factor on what is written, a second
+    /// kind of token, or biases beside its parameters.
+    private static let otherwise = ["granite-moe", "roberta", "roberta-bare", "llama-bias"]
 
     @Test(arguments: TestFolders.goldenNames)
     func everyParameter(_ name: String) throws {
-        let golden = try Golden(name), gradient = try GradientGolden(name), model = try Models.named(name), parameters = model.parameters
+        let golden = try Golden(name), gradient = try GradientGolden(name)
+        // One folder's experts are kept in two bytes.
+        let model = try Models.named(name).keeping(.float32), parameters = model.parameters
         let sites = gradient.table("base", "sites").map(\.name)
         let found = try Self.gradients(model, golden.run("base"), sites: sites, parameters: .all).parameters
-        #expect(Set(found.keys) == Set(parameters.kept.map(\.name)))
+        #expect(Set(found.keys) == Set(parameters.kept.map(\.name).filter { !$0.hasSuffix(".act_fn.beta") && !$0.hasSuffix(".act_fn.eps") }))
         if !gradient.table("base", "file").isEmpty { return try everyTensorOfTheFile(name, gradient, model, found) }
         let tied = Dictionary(uniqueKeysWithValues: gradient.table("base", "tied").map { ($0.name, $0.summary) })
         let values = Dictionary(uniqueKeysWithValues: gradient.table("base", "values").map { ($0.name, $0.summary) })
         let table = Dictionary(uniqueKeysWithValues: gradient.table("base", "parameters").map { ($0.name, $0.summary) })
+        let scale = table.values.map(\.largest).max() ?? 0
         for (parameter, actual) in found {
             let isTied = model.config.tiesEmbeddings && parameter == "unembed.W_U"
-            let key = parameter == "embed.W_E" && table[parameter] == nil ? "embed.embed.W_E" : parameter
+            // TransformerLens keeps keys and values apart from the queries' heads also where there are as many.
+            let key = [parameter, parameter.replacingOccurrences(of: ".attn.", with: ".attn._")].first { table[$0] != nil } ?? parameter
             guard let expected = isTied ? tied[parameter] : table[key] else {
                 #expect(GradientGoldenTests.notThere(parameter, name), "\(name): no gradient of \(parameter)")
                 continue
@@ -77,7 +83,7 @@ import TransformerLens
                 #expect(Self.otherwise.contains(name), "\(name): \(parameter) is held otherwise")
                 continue
             }
-            let error = try GradientSummary(actual).distance(to: expected, count: actual.count)
+            let error = try GradientSummary(actual).distance(to: expected, count: actual.count, scale: scale)
             #expect(error <= Self.tolerance, "\(name): \(parameter) \(error)")
         }
     }

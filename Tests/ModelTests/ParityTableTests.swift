@@ -33,8 +33,20 @@ import TransformerLens
         return (logits, try names.map { try error($0, output.cache[$0]) }.max() ?? 0)
     }
 
+    /// The largest error of the gradients at the golden's sites, as `GradientGoldenTests` measures it.
+    private func gradientError(_ golden: Golden, _ model: Transformer) throws -> Double {
+        let known = Set(model.config.hookPoints.map(\.name))
+        let table = try GradientGolden(golden.name).table("base", "sites"), scale = table.map(\.summary.largest).max() ?? 0
+        let found = try GradientGoldenTests.gradients(model, golden.run("base"), sites: table.map(\.name)).activations
+        return try table.filter { known.contains($0.name) }.map { site, expected in
+            let actual = try found[site]
+            return try GradientSummary(actual).distance(to: expected, count: actual.count, scale: scale)
+        }.max() ?? 0
+    }
+
     private func row(_ name: String) throws -> (family: String, text: String) {
-        let golden = try Golden(name), folder = golden.folder, (logits, activations) = try errors(golden, Models.named(name))
+        let golden = try Golden(name), folder = golden.folder, model = try Models.named(name), (logits, activations) = try errors(golden, model)
+        let gradients = try rounded(gradientError(golden, model))
         let json = try JSON.parse(file: folder + "/golden.json", limit: 16 << 20)
         func program(_ key: String, _ label: String) -> String { "\(label) \(json["made_with"]?[key]?.stringValue ?? "?")" }
         let family = name.hasPrefix("native-") ? nil : try ModelFolder(path: folder).architecture?.family
@@ -42,7 +54,7 @@ import TransformerLens
         // Qwen 1 is not in transformers: its second opinion is the golden maker's own module.
         let hugging = family == "qwen" ? "qwen1.py" : program("transformers", "transformers"), lens = program("transformer_lens", "TransformerLens")
         let against = family == nil ? lens : isTwo ? "\(lens), \(hugging)" : hugging
-        return (family ?? "~", "| \(family ?? "TransformerLens' own") | `\(name)` | \(rounded(logits)) | \(rounded(activations)) | \(against) |")
+        return (family ?? "~", "| \(family ?? "TransformerLens' own") | `\(name)` | \(rounded(logits)) | \(rounded(activations)) | \(gradients) | \(against) |")
     }
 
     @Test func everyGoldenHasARow() throws {
@@ -58,10 +70,11 @@ import TransformerLens
 
             Tiny random models of every family, through this package and through the programs named: the largest difference of the first pass, relative to each \
             tensor's largest number, rounded up to one digit. Activations are all that the other program lets be seen; the tests' bound is 2e-5, element by element. \
+            Gradients are those of one scalar at every site that autograd reaches there; the tests' bound is 1e-4. \
             What each golden is: [the goldens' README](../Tests/ModelTests/Goldens/README.md). `make parity` writes this page.
 
-            | family | golden | logits | activations | against |
-            |---|---|---|---|---|
+            | family | golden | logits | activations | gradients | against |
+            |---|---|---|---|---|---|
 
             """
         try FileManager.default.createDirectory(atPath: (Self.path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)

@@ -30,6 +30,23 @@ import Testing
         for id in [-1, columns, Int.max] { expectError { try packed.gatherColumns([id]) } }
     }
 
+    /// Some columns of a product alone have the bits they have among all.
+    @Test(arguments: shapes)
+    func columnsOfAProduct(_ rows: Int, _ columns: Int) throws {
+        let matrix = try PackedMatrix(randomTensor([rows, columns], seed: 4)), x = try randomTensor([2, 3, rows], seed: 5), bias = try randomTensor([columns], seed: 6)
+        let whole = try matrix.product(x, epilogue: Epilogue(bias: bias)).out
+        for width in Set([1, 7, 64, max(1, columns)]) {
+            for first in stride(from: 0, to: columns, by: width) {
+                let range = first..<min(columns, first + width)
+                expectSameBits(try matrix.product(x, columns: range, bias: bias), try whole.at(.all, .all, .range(range)).contiguous(), "columns \(range)")
+            }
+        }
+        #expect(try matrix.product(x, columns: 0..<0).shape == [2, 3, 0])
+        expectError { try matrix.product(x, columns: 0..<columns + 1) }
+        expectError { try matrix.product(Tensor(zeros: [rows + 1]), columns: 0..<columns) }
+        expectError { try matrix.tracked().product(x, columns: 0..<columns) }
+    }
+
     /// Blocks written in any order make the same matrix; what is left out is zero.
     @Test func packedInBlocks() throws {
         let tensor = try randomTensor([70, 130], seed: 3), values = tensor.array

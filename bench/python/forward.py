@@ -4,7 +4,7 @@
 
 Works: forward 1x16, 1x128, 8x128, 1x1024 (logits of every position), run_with_cache 1x128 (TransformerLens alone),
 generate (greedy, 16 tokens then 32 new ones, with a cache; the time of a pass over the prompt alone is `prefill_s`).
-Each is run once to warm up and then for `--seconds`, three times at least; the median is reported, and the best, and every run.
+`once` is a single pass 1x128, for the time from start to first logits. Each other work is run once to warm up and then for `--seconds`, three times at least; the median is reported, and the best, and every run.
 `--dump` first writes tokens and both programs' logits of 1x16 and 1x128 as safetensors (`1x16.tokens`, `1x16.hf`,
 `1x16.tl`), to check another program against before it is timed.
 """
@@ -17,7 +17,7 @@ import sys
 import time
 
 FORWARDS = {"1x16": (1, 16), "1x128": (1, 128), "8x128": (8, 128), "1x1024": (1, 1024)}
-WORKS = [*FORWARDS, "cache-1x128", "generate"]
+WORKS = [*FORWARDS, "cache-1x128", "cache-one-1x128", "generate", "once"]
 PROMPT, NEW = 16, 32
 
 
@@ -58,6 +58,14 @@ def measure(who, model, work, vocabulary, seconds):
     if work == "cache-1x128":
         batch = tokens(1, 128, vocabulary)
         return timed(lambda: model.run_with_cache(batch), seconds) if who == "tl" else None
+    if work == "cache-one-1x128":
+        batch = tokens(1, 128, vocabulary)
+        one = "blocks.5.hook_resid_post"
+        return timed(lambda: model.run_with_cache(batch, names_filter=one), seconds) if who == "tl" else None
+    if work == "once":
+        start = time.perf_counter()
+        forward_call(who, model, tokens(1, 128, vocabulary))()
+        return {"median_s": time.perf_counter() - start}
     prompt = tokens(1, PROMPT, vocabulary)
     result = timed(generate_call(who, model, prompt), seconds)
     prefill = timed(forward_call(who, model, prompt), seconds / 2)["median_s"]
@@ -89,6 +97,7 @@ def main():
     parser.add_argument("--work", action="append", choices=WORKS)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--dump")
+    parser.add_argument("--serve", action="store_true", help="answer lines `WHO WORK SECONDS` on stdin")
     arguments = parser.parse_args()
     start = time.perf_counter()
     import torch
@@ -104,8 +113,13 @@ def main():
     with torch.inference_mode():
         if arguments.dump:
             dump(arguments.dump, models, vocabulary)
+        if arguments.serve:
+            for line in sys.stdin:
+                name, work, seconds = line.split()
+                print(json.dumps(measure(name, models[name], work, vocabulary, float(seconds)) or {}), flush=True)
+            return
         for work in arguments.work or WORKS:
-            needed = {"generate": PROMPT + NEW, "cache-1x128": 128}.get(work) or FORWARDS[work][1]
+            needed = PROMPT + NEW if work == "generate" else FORWARDS.get(work, (1, 128))[1]
             if needed > longest:
                 print(f"{work}: the model has only {longest} positions", file=sys.stderr)
                 continue
@@ -113,7 +127,7 @@ def main():
                 result = measure(name, model, work, vocabulary, arguments.seconds)
                 if result:
                     report["results"].append({"who": name, "work": work, **result})
-                    print(f"{name} {work}: {result['median_s']:.4f} s, best {result['best_s']:.4f}", file=sys.stderr)
+                    print(f"{name} {work}: {result['median_s']:.4f} s", file=sys.stderr)
     report["peak_memory_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     json.dump(report, sys.stdout, indent=1)
     print()

@@ -7,9 +7,12 @@
 
 #include <string.h>
 
+/// Heads ahead that are fetched where keys are not in pages: a thread's next but one, if threads take turns by two.
+#define AHEAD 4
+
 /// Floats one thread needs; a multiple of 16, so that threads do not share cache lines.
 static int64_t scratch_per_thread(const lens_attention_args *a) {
-  return LENS_TILE_ROWS_MAX * (lens_attention_slots(a) + 2 * lens_value_width(a->d_head));
+  return LENS_TILE_ROWS_MAX * (lens_attention_slots(a) + 2 * lens_value_width(a->d_head)) + lens_loose_count(a);
 }
 
 /// Row r of scratch to the caller's array, `nothing` outside its range.
@@ -25,7 +28,7 @@ static void give_row(const lens_tile *t, int64_t r, float *to, float nothing) {
 static void weigh(lens_tile *t, int64_t r, int64_t rows, int64_t begin, int64_t end, float *out, lens_chain chain) {
   const lens_attention_args *a = t->args;
   const int64_t d_value = lens_value_width(a->d_head);
-  const float *values = lens_tile_page(t, begin) + lens_values_offset(a->kv_heads, a->d_head, lens_tile_kv_head(t));
+  const float *values = lens_tile_values(t, begin);
   t->isa->product(rows, d_value / LENS_LANES, t->scores + r * t->slots + begin, t->slots, end - begin,
                   values + begin % LENS_PAGE * d_value, d_value, out + r * d_value, d_value, chain);
 }
@@ -125,6 +128,16 @@ void lens_attention(const lens_isa *isa, const lens_attention_args *args) {
     t.scores = scratch;
     t.chain = scratch + LENS_TILE_ROWS_MAX * t.slots;
     t.total = t.chain + LENS_TILE_ROWS_MAX * lens_value_width(a->d_head);
+    if (a->k) {
+      float *page = t.total + LENS_TILE_ROWS_MAX * lens_value_width(a->d_head);
+      if (a->q) lens_loose_keys(isa, a, t.b, lens_tile_kv_head(&t), page);
+      if (a->z) lens_loose_rows(a, a->v, t.b, lens_tile_kv_head(&t), page + a->d_head * LENS_PAGE);
+      t.page = page;
+      const int64_t next = lens_min(pair + AHEAD, pairs - 1), b = next / a->heads, head = next % a->heads;
+      lens_fetch_head(a->q, a->queries, a->heads, a->d_head, b, head);
+      lens_fetch_head(a->k, a->keys, a->kv_heads, a->d_head, b, head / (a->heads / a->kv_heads));
+      lens_fetch_head(a->v, a->keys, a->kv_heads, a->d_head, b, head / (a->heads / a->kv_heads));
+    }
     for (int64_t i = task % splits; i < tiles; i += splits) {
       t.query = i * isa->tile_rows;
       t.rows = lens_min(isa->tile_rows, a->queries - t.query);

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define QUERIES LENS_GRADIENT_QUERIES
+/// Key heads ahead that are fetched where keys are not in pages.
+#define AHEAD 4
 
 /// One key head of one batch row.
 typedef struct {
@@ -23,6 +25,7 @@ typedef struct {
   float *products;  // [LENS_TILE_ROWS_MAX][slots]: under a softcap
   float *turned;    // [LENS_PAGE][QUERIES]
   float *rows;      // [QUERIES][width]
+  float *page;      // keys of the head, where they are not in pages
 } head_task;
 
 /// Queries query ..< query + rows of one head, in tiles; slots.begin ..< slots.end hold every key they see.
@@ -35,7 +38,8 @@ typedef struct {
 static int64_t scratch_per_thread(const lens_attention_gradient_args *g) {
   const lens_attention_args *a = g->forward;
   const int64_t slots = lens_attention_slots(a), width = lens_value_width(a->d_head);
-  return slots * (4 * width + 2 * QUERIES + LENS_TILE_ROWS_MAX) + QUERIES * (LENS_PAGE + width);
+  return slots * (4 * width + 2 * QUERIES + LENS_TILE_ROWS_MAX) + QUERIES * (LENS_PAGE + width) +
+         lens_loose_count(a);
 }
 
 static int64_t last_slot(const head_task *t) { return t->a->keys + t->shift; }
@@ -44,7 +48,14 @@ static int64_t last_slot(const head_task *t) { return t->a->keys + t->shift; }
 static void begin_head(head_task *t) {
   const lens_attention_args *a = t->a;
   const int64_t from = (t->g->held_from + t->shift) / LENS_PAGE * LENS_PAGE, end = last_slot(t);
-  for (int64_t slot = from; slot < end; slot += LENS_PAGE) {
+  if (a->k) {
+    if (a->q) lens_loose_keys(t->isa, a, t->b, t->kv, t->page);
+    if (t->g->dq) lens_loose_rows(a, a->k, t->b, t->kv, t->keys);
+    if (t->g->dz)
+      t->isa->transpose(a->keys, a->d_head, a->v + (t->b * a->keys * a->kv_heads + t->kv) * a->d_head, a->kv_heads * a->d_head,
+                        t->values, LENS_PAGE);
+  }
+  for (int64_t slot = from; !a->k && slot < end; slot += LENS_PAGE) {
     const float *page = a->pages[t->b * a->pages_per_row + slot / LENS_PAGE];
     const int64_t count = lens_min(LENS_PAGE, end - slot);
     if (t->g->dq) t->isa->transpose(a->d_head, count, page + t->kv * a->d_head * LENS_PAGE, LENS_PAGE, t->keys + slot * t->width, t->width);
@@ -75,8 +86,10 @@ static void cut_block(const head_task *t, query_block *block) {
     lens_tile *tile = &block->tile[i];
     *tile = (lens_tile){.isa = t->isa, .args = t->a, .b = t->b, .head = block->head, .query = block->query + i * height,
                         .rows = lens_min(height, block->rows - i * height), .shift = t->shift, .slots = t->slots,
-                        .scores = t->pattern + i * height * t->slots};
+                        .scores = t->pattern + i * height * t->slots, .page = t->page};
     lens_tile_ranges(tile);
+    // What a masked key would count for, if the pattern had it, is part of a pattern's gradient.
+    for (int64_t r = 0; t->g->dpattern_in && r < tile->rows; r++) tile->range[r] = (lens_span){t->g->held_from + t->shift, last_slot(t)};
     const lens_span s = lens_tile_all_pages(tile);
     if (s.begin < s.end)
       block->slots = block->slots.begin == block->slots.end ? s
@@ -291,6 +304,16 @@ void lens_attention_gradient(const lens_isa *isa, const lens_attention_gradient_
     t.products = t.gradient + QUERIES * t.slots;
     t.turned = t.products + LENS_TILE_ROWS_MAX * t.slots;
     t.rows = t.turned + LENS_PAGE * QUERIES;
+    t.page = a->k ? t.rows + QUERIES * t.width : NULL;
+    if (a->k) {
+      const int64_t next = lens_min(pair + AHEAD, pairs - 1), b = next / a->kv_heads, kv = next % a->kv_heads;
+      lens_fetch_head(a->k, a->keys, a->kv_heads, a->d_head, b, kv);
+      lens_fetch_head(a->v, a->keys, a->kv_heads, a->d_head, b, kv);
+      for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
+        lens_fetch_head(a->q, a->queries, a->heads, a->d_head, b, head);
+        lens_fetch_head(args->dz, a->queries, a->heads, a->d_head, b, head);
+      }
+    }
     begin_head(&t);
     query_block block;
     for (block.head = t.kv * group; block.head < (t.kv + 1) * group; block.head++)

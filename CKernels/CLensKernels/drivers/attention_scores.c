@@ -88,8 +88,7 @@ void lens_tile_products(const lens_tile *t) {
   for (int64_t r = 0; r < t->rows; r++) end = lens_max(end, t->range[r].end);
   for (int64_t slot = all.begin; slot < all.end; slot += LENS_PAGE)
     t->isa->product(t->rows, lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - slot, LENS_LANES)), q,
-                    a->heads * a->d_head, a->d_head, lens_tile_page(t, slot) + lens_tile_kv_head(t) * a->d_head * LENS_PAGE,
-                    LENS_PAGE, t->scores + slot, t->slots, LENS_CHAIN_START);
+                    a->heads * a->d_head, a->d_head, lens_tile_keys(t, slot), LENS_PAGE, t->scores + slot, t->slots, LENS_CHAIN_START);
 }
 
 void lens_tile_scores(const lens_tile *t) {
@@ -120,3 +119,15 @@ void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float noth
     row[slot] = slot >= s.begin && slot < s.end ? from[slot - t->shift] : nothing;
 }
 
+
+void lens_loose_keys(const lens_isa *isa, const lens_attention_args *a, int64_t b, int64_t kv, float *to) {
+  isa->transpose(a->keys, a->d_head, a->k + (b * a->keys * a->kv_heads + kv) * a->d_head, a->kv_heads * a->d_head, to, LENS_PAGE);
+}
+
+void lens_loose_rows(const lens_attention_args *a, const float *from, int64_t b, int64_t kv, float *to) {
+  const int64_t width = lens_value_width(a->d_head);
+  for (int64_t key = 0; key < a->keys; key++, to += width) {
+    memcpy(to, from + ((b * a->keys + key) * a->kv_heads + kv) * a->d_head, (size_t)a->d_head * sizeof(float));
+    for (int64_t d = a->d_head; d < width; d++) to[d] = 0.0f;
+  }
+}

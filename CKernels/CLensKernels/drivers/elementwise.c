@@ -29,13 +29,6 @@ void lens_gated(const lens_isa *isa, lens_act act, int64_t count, const float *g
     isa->gated(act, lens_min(RUN, count - r * RUN), gate + r * RUN, x + r * RUN, out + r * RUN);
 }
 
-void lens_add(const lens_isa *isa, int64_t count, const float *a, const float *b, float *out) {
-  const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
-  const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++) isa->add(lens_min(RUN, count - r * RUN), a + r * RUN, b + r * RUN, out + r * RUN);
-}
-
 void lens_scale(const lens_isa *isa, int64_t count, const float *x, float factor, float *out) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(count, runs);

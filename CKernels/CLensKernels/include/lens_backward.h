@@ -15,7 +15,8 @@ extern "C" {
 #define LENS_SUM_ROWS 32 // rows in a partial sum over a batch
 
 /// out[i] = gradient[i] * act'(factor * x[i]); factor is 1 but for softcapped values. ReLU's derivative at 0 is 0. At -inf
-/// and +inf SiLU and the GELUs have the limits, 0 and 1. NaN in x or gradient gives NaN. out may alias either.
+/// and +inf SiLU and the GELUs have the limits, 0 and 1. NaN in x gives NaN, and so does NaN in a gradient that ReLU does not
+/// stop. out may alias either.
 void lens_activation_backward(const lens_isa *isa, lens_act act, int64_t count, const float *x, float factor,
                               const float *gradient, float *out);
 /// Of lens_gated: gate_out[i] = gradient[i] * x[i] * act'(gate[i]), x_out[i] = gradient[i] * act(gate[i]). Either may be

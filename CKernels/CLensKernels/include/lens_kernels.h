@@ -204,8 +204,6 @@ void lens_clamped_gate(const lens_isa *isa, float alpha, float limit, int64_t co
 /// ids, which may repeat, checked by the caller. out must not alias x.
 void lens_add_rows(const lens_isa *isa, int64_t count, int64_t width, const int32_t *ids, const float *weights,
                    const float *x, float *out);
-/// out[i] = a[i] + b[i]. out may alias either.
-void lens_add(const lens_isa *isa, int64_t count, const float *a, const float *b, float *out);
 /// out[i] = x[i] * factor. out may alias x.
 void lens_scale(const lens_isa *isa, int64_t count, const float *x, float factor, float *out);
 /// out[r, j] = ((x[r, 0, j] + x[r, 1, j]) + …) (+ bias[j], if given) (then residual[r, j] + that, if given).
@@ -287,6 +285,7 @@ typedef struct {
   const int64_t *first;    // [batch]: position of the first real token
   const uint8_t *key_mask; // [batch, keys], 0: masked; or NULL
   const float *q;          // [batch, queries, heads, d_head], rotated; may be NULL with scores_in or pattern_in
+  const float *k, *v;      // [batch, keys, kv_heads, d_head] in place of pages, where every first is 0 and keys <= LENS_PAGE; or NULL
   const float *const *pages; // [batch][pages_per_row]
   int64_t pages_per_row;
   const float *scores_in;

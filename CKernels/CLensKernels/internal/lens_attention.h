@@ -18,10 +18,12 @@ typedef struct {
   float *scores; // [rows][slots]: scores, then the pattern
   float *chain;  // [rows][d_value]: one page's sums
   float *total;  // [rows][d_value]
+  const float *page; // keys [d_head][LENS_PAGE] and values [LENS_PAGE][d_value] of its head, where there are no pages
 } lens_tile;
 
 /// Slots of a row of scores: whole pages, wherever the first real token is.
 static inline int64_t lens_attention_slots(const lens_attention_args *a) {
+  if (a->k) return LENS_PAGE;
   return lens_ceil_div(a->keys + LENS_PAGE - 1, LENS_PAGE) * LENS_PAGE;
 }
 
@@ -44,10 +46,35 @@ static inline int64_t lens_tile_row(const lens_tile *t, int64_t r) {
   return ((t->b * a->heads + t->head) * a->queries + t->query + r) * a->keys;
 }
 
+static inline int64_t lens_tile_kv_head(const lens_tile *t) { return t->head / (t->args->heads / t->args->kv_heads); }
+
 static inline const float *lens_tile_page(const lens_tile *t, int64_t slot) {
   return t->args->pages[t->b * t->args->pages_per_row + slot / LENS_PAGE];
 }
+/// The keys and the values of the tile's head in the page that holds `slot`.
+static inline const float *lens_tile_keys(const lens_tile *t, int64_t slot) {
+  return t->page ? t->page : lens_tile_page(t, slot) + lens_tile_kv_head(t) * t->args->d_head * LENS_PAGE;
+}
+static inline const float *lens_tile_values(const lens_tile *t, int64_t slot) {
+  const lens_attention_args *a = t->args;
+  return t->page ? t->page + a->d_head * LENS_PAGE
+                 : lens_tile_page(t, slot) + lens_values_offset(a->kv_heads, a->d_head, lens_tile_kv_head(t));
+}
 
-static inline int64_t lens_tile_kv_head(const lens_tile *t) { return t->head / (t->args->heads / t->args->kv_heads); }
+/// Floats of a page of one head.
+static inline int64_t lens_loose_count(const lens_attention_args *a) {
+  return a->k ? LENS_PAGE * (a->d_head + lens_value_width(a->d_head)) : 0;
+}
+/// Where keys are not in pages: those of key head kv of batch row b as a page has them, [d_head][LENS_PAGE].
+void lens_loose_keys(const lens_isa *isa, const lens_attention_args *a, int64_t b, int64_t kv, float *to);
+/// Rows of k or v of that head, one after another: [keys][d_value], zeros past d_head.
+void lens_loose_rows(const lens_attention_args *a, const float *from, int64_t b, int64_t kv, float *to);
+
+/// Fetches a head's row of each position of an array [batch, positions, heads, d_head] that is soon read: with a few positions
+/// to a batch row a task is over before it would have come.
+static inline void lens_fetch_head(const float *array, int64_t positions, int64_t heads, int64_t d_head, int64_t b, int64_t head) {
+  for (int64_t i = 0; array && i < positions; i++)
+    for (int64_t d = 0; d < d_head; d += 16) __builtin_prefetch(array + ((b * positions + i) * heads + head) * d_head + d);
+}
 
 #endif

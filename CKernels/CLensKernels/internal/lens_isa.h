@@ -64,7 +64,6 @@ struct lens_isa {
   void (*clamped_gate)(float alpha, float limit, int64_t count, const float *gate, const float *x, float *out);
   /// out[i] = out[i] + weight * x[i], each rounded.
   void (*add_weighted)(int64_t count, float weight, const float *x, float *out);
-  void (*add)(int64_t count, const float *a, const float *b, float *out);
   void (*scale)(int64_t count, const float *x, float factor, float *out);
   void (*sum_parts_row)(int64_t parts, int64_t width, const float *x, const float *bias, const float *residual,
                         float *linear_out, float *out);

@@ -11,6 +11,7 @@
 // read in long runs where memory sets the pace.
 #define LENS_TILE_VECS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 #define LENS_WEIGHT_VECS 2 // 4 registers hold chains, 4 scales, 4 what is added to weights
+#define LENS_CHAIN_VECS(rows) ((rows) == 1 ? 2 : 1)
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "all_rows.h"

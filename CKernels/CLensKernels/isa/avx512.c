@@ -9,6 +9,7 @@
 #define LENS_TILE_ROWS 6
 #define LENS_TILE_VECS(rows) 4 // 24 of 32 registers hold chains, a whole panel at a time
 #define LENS_WEIGHT_VECS 4
+#define LENS_CHAIN_VECS(rows) 4 // 16 of 32 registers hold chains
 /// table[index % 16], lane by lane.
 #define LENS_LOOKUP(table, index) ((v16)_mm512_permutexvar_ps((__m512i)(index), (__m512)(table)))
 

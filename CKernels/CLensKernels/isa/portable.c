@@ -7,6 +7,7 @@
 #define LENS_TILE_ROWS 2
 #define LENS_TILE_VECS(rows) ((rows) == 1 ? 2 : 1) // 8 of 16 registers hold chains
 #define LENS_WEIGHT_VECS 1
+#define LENS_CHAIN_VECS(rows) 1
 
 #include "all_rows.h"
 

@@ -9,10 +9,11 @@ LENS_INLINE v16 within(v16 x, float limit) {
   return choose(x < splat(-limit), splat(-limit), x);
 }
 
-/// (x σ(u))' with e = exp(-u): σ + x σ (1 - σ) u'. e may be infinite: then σ is 0.
+/// (x σ(u))' with e = exp(-u): σ + x σ (1 - σ) u'. Where σ is near 1, 1 - σ is e σ, which loses nothing; where it is near 0, e
+/// may be infinite.
 LENS_INLINE v16 sigmoid_product_slope(v16 x, v16 e, v16 slope_of_u) {
-  const v16 one = splat(1.0f), s = one / (one + e);
-  return LENS_FMA(x * slope_of_u, s * (one - s), s);
+  const v16 one = splat(1.0f), s = one / (one + e), rest = choose(e < one, e * s, one - s);
+  return LENS_FMA(x * slope_of_u, s * rest, s);
 }
 
 /// gradient * act'(x), within 4 ulp of max(1, |act'(x)|) times the gradient (TANH, EXP, SIGMOID: of the derivative).

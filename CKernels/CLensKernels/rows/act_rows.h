@@ -75,11 +75,6 @@ static void add_weighted_row(int64_t count, float weight, const float *x, float 
   }
 }
 
-static void add_row(int64_t count, const float *a, const float *b, float *out) {
-  for (int64_t i = 0; i < count; i += LENS_LANES)
-    store_row(out + i, load_row(a + i, count - i) + load_row(b + i, count - i), count - i);
-}
-
 static void scale_row(int64_t count, const float *x, float factor, float *out) {
   for (int64_t i = 0; i < count; i += LENS_LANES)
     store_row(out + i, load_row(x + i, count - i) * splat(factor), count - i);

@@ -24,6 +24,13 @@ LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t ro
   store_row(call->out + at, value, left);
 }
 
+/// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
+/// tile meets its own rows first, and fetches those.
+LENS_INLINE tile_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
+  const int64_t step = tiles > 4 ? 64 : 128, at = (tile - 1) * length * step;
+  return tile > 0 && at < bytes ? (tile_fetch){next + at, step} : (tile_fetch){NULL, 0};
+}
+
 /// Totals of float32 panels: each element of a block one chain in registers.
 LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int64_t rows, const float *panel, int64_t offset,
                                int64_t vecs, float *totals) {
@@ -32,24 +39,47 @@ LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int
   const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS; // of nearly equal height: 7 rows are 3 + 4
   for (int64_t k = 0; k < count; k += call->block) {
     const int64_t length = count - k < call->block ? count - k : call->block;
+    const char *next = (const char *)(w + (k + length) * LENS_PANEL); // of this panel, or the next one's first
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
-      product(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
-              totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD);
+      product_fetching(height, vecs, x + r * call->ld_x + k, call->ld_x, length, w + k * LENS_PANEL, LENS_PANEL,
+                       totals + r * LENS_PANEL + offset, LENS_PANEL, k == 0 ? LENS_CHAIN_START : LENS_CHAIN_ADD,
+                       fetch_next(next, 4 * length * LENS_PANEL, tile, tiles, length));
     }
   }
 }
 
-/// Chains of one block to `out`, for panels of any format. A single row takes weights in registers; several rows share
-/// float32 copies: of a few rows of W, in the first cache, for one tile, of many for more. Cutting a chain changes no bit.
+/// One block's chains into `totals`, for panels of any format: they start them, or are added. A few rows take weights in
+/// registers; more share a float32 copy, in the second cache. Cutting a chain changes no bit.
 LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
-                              int64_t end, int64_t offset, int64_t vecs, float *out) {
-  if (rows == 1) return chain(call->w.format, panel, begin, end, offset, vecs, x, out + offset);
+                              int64_t end, int64_t offset, int64_t vecs, float *totals, bool isFirst) {
   _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
-  const int64_t step = rows <= LENS_TILE_ROWS ? 32 : LENS_K_BLOCK;
+  expand(call->w.format, panel, begin, end, offset, vecs, weights, LENS_PANEL);
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS, bytes = lens_panel_bytes(call->w.format, end - begin);
+  const char *next = panel + lens_panel_bytes(call->w.format, end);
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
+    product_fetching(height, vecs, x + r * call->ld_x, call->ld_x, end - begin, weights, LENS_PANEL,
+                     totals + r * LENS_PANEL + offset, LENS_PANEL, isFirst ? LENS_CHAIN_START : LENS_CHAIN_ADD,
+                     fetch_next(next, bytes, tile + 1, tiles, end - begin));
+  }
+}
+
+/// The same of a block longer than the copy, or of so few rows that none is made: chains to `out`.
+LENS_INLINE void long_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
+                             int64_t end, int64_t offset, int64_t vecs, float *out) {
+  if (rows <= LENS_TILE_ROWS) {
+    for (int64_t r = 0; r < rows;) {
+      const int64_t height = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
+      chain(call->w.format, height, panel, begin, end, offset, vecs, x + r * call->ld_x, call->ld_x, out + r * LENS_PANEL + offset);
+      r += height;
+    }
+    return;
+  }
+  _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
   const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS;
-  for (int64_t k = begin; k < end; k += step) {
-    const int64_t length = end - k < step ? end - k : step;
+  for (int64_t k = begin; k < end; k += LENS_K_BLOCK) {
+    const int64_t length = end - k < LENS_K_BLOCK ? end - k : LENS_K_BLOCK;
     expand(call->w.format, panel, k, k + length, offset, vecs, weights, LENS_PANEL);
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
@@ -66,7 +96,12 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
   for (int64_t k = call->k_begin; k < call->k_end; k += call->block) {
     const int64_t end = call->k_end - k < call->block ? call->k_end : k + call->block;
     const bool isFirst = k == call->k_begin;
-    block_chains(call, x + k - call->k_begin, rows, panel, k, end, offset, vecs, isFirst ? totals : chains);
+    const float *from = x + k - call->k_begin;
+    if (rows > LENS_TILE_ROWS && end - k <= LENS_K_BLOCK) {
+      block_chains(call, from, rows, panel, k, end, offset, vecs, totals, isFirst);
+      continue;
+    }
+    long_chains(call, from, rows, panel, k, end, offset, vecs, isFirst ? totals : chains);
     if (isFirst) continue;
     for (int64_t r = 0; r < rows; r++)
       for (int64_t c = offset; c < offset + vecs * LENS_LANES; c += LENS_LANES) {

@@ -29,19 +29,29 @@ LENS_INLINE void transpose_16(const float *src, int64_t ld_src, float *dst, int6
   }
 }
 
+/// A corner of less: the rest of what is written is zeros.
+static __attribute__((noinline)) void transpose_corner(int64_t rows, int64_t columns, const float *src, int64_t ld_src,
+                                                       float *dst, int64_t ld_dst) {
+  _Alignas(64) float from[LENS_LANES * LENS_LANES], to[LENS_LANES * LENS_LANES];
+  for (int64_t i = 0; i < LENS_LANES; i++)
+    store(from + i * LENS_LANES, i < rows ? load_row(src + i * ld_src, columns) : splat(0.0f));
+  transpose_16(from, LENS_LANES, to, LENS_LANES);
+  for (int64_t j = 0; j < LENS_LANES && j < columns; j++) store(dst + j * ld_dst, load(to + j * LENS_LANES));
+}
+
 /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src). The last vector of a row of dst is filled with
 /// zeros: ld_dst has room for it.
 static void transpose(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst) {
-  for (int64_t i = 0; i < rows; i += LENS_LANES) {
-    const int64_t height = rows - i < LENS_LANES ? rows - i : LENS_LANES;
-    int64_t j = 0;
-    if (height == LENS_LANES)
-      for (; j + LENS_LANES <= columns; j += LENS_LANES)
-        transpose_16(src + i * ld_src + j, ld_src, dst + j * ld_dst + i, ld_dst);
-    for (; j < columns; j++)
-      for (int64_t l = 0; l < LENS_LANES; l++)
-        dst[j * ld_dst + i + l] = l < height ? src[(i + l) * ld_src + j] : 0.0f;
-  }
+  for (int64_t i = 0; i < rows; i += LENS_LANES)
+    for (int64_t j = 0; j < columns; j += LENS_LANES) {
+      const float *from = src + i * ld_src + j;
+      float *to = dst + j * ld_dst + i;
+      if (rows - i >= LENS_LANES && columns - j >= LENS_LANES) {
+        transpose_16(from, ld_src, to, ld_dst);
+      } else {
+        transpose_corner(rows - i, columns - j, from, ld_src, to, ld_dst);
+      }
+    }
 }
 
 #endif

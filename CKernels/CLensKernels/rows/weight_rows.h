@@ -1,5 +1,5 @@
-// weight_rows.h: weights kept in other formats than float32, as float32: in registers for a single row of x, to scratch
-// for several rows, for gathering and for unpacking. Layout: internal/lens_formats.h.
+// weight_rows.h: weights kept in other formats than float32, as float32: in registers for a few rows of x, to scratch
+// for more rows, for gathering and for unpacking. Layout: internal/lens_formats.h.
 //
 // Every reader takes the same value. A quantised weight is a · q (+ b), a and b found once for each `span` of rows, q a small
 // integer. a · q is exact in float32 for every format here (a float16 times at most seven bits times six), so the value
@@ -147,35 +147,41 @@ LENS_INLINE v16 span_row(const lens_format format, const char *block, int64_t sp
 #undef LENS_BITS
 }
 
-/// What becomes of the weights of one row: multiplied by *x and added to `acc`, or, without `acc`, stored to dst.
-LENS_INLINE void take_row(const int vecs, const v16 *w, const float *x, v16 *acc, float *dst) {
-  for (int c = 0; c < vecs; c++) {
-    if (acc) {
-      acc[c] = LENS_FMA(splat(*x), w[c], acc[c]);
-    } else {
-      store(dst + c * LENS_LANES, w[c]);
-    }
+/// Where rows of weights go: multiplied by `rows` rows of x and added to chains, or, with rows 0, stored.
+typedef struct {
+  const float *x; // [rows], row stride ld_x; element 0 meets the first row of weights
+  int64_t ld_x;
+  v16 (*acc)[4];
+  float *dst; // row stride ld
+  int64_t ld;
+} weight_use;
+
+/// What becomes of row `at` of the weights.
+LENS_INLINE void take_row(const int rows, const int vecs, const v16 *w, int64_t at, const weight_use *use) {
+  for (int r = 0; r < rows; r++) {
+    const v16 factor = splat(use->x[r * use->ld_x + at]);
+    for (int c = 0; c < vecs; c++) use->acc[r][c] = LENS_FMA(factor, w[c], use->acc[r][c]);
   }
+  if (rows == 0)
+    for (int c = 0; c < vecs; c++) store(use->dst + at * use->ld + c * LENS_LANES, w[c]);
 }
 
 /// Row `row` of a span.
-LENS_INLINE void quantised_row(const lens_format format, const int vecs, const char *block, int64_t span, int64_t row,
-                               int64_t column, const v16 *a, const v16 *b, const float *x, v16 *acc, float *dst) {
+LENS_INLINE void quantised_row(const lens_format format, const int rows, const int vecs, const char *block, int64_t span,
+                               int64_t row, int64_t column, const v16 *a, const v16 *b, int64_t at, const weight_use *use) {
   v16 w[4];
   for (int c = 0; c < vecs; c++) {
     const v16 q = span_row(format, block, span, row, column + c * LENS_LANES);
     w[c] = has_minimum(format) ? LENS_FMA(a[c], q, b[c]) : a[c] * q;
   }
-  take_row(vecs, w, x, acc, dst);
+  take_row(rows, vecs, w, at, use);
 }
 
-/// Rows begin ..< end of 16 * vecs columns of a panel. With `acc` its chains go on, row k times x[k - begin]; without it
-/// row k is stored to dst + (k - begin) * ld. format and vecs are constants at every call, and acc is or is not NULL.
-LENS_INLINE void weight_rows(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
-                             int64_t column, const float *x, v16 *acc, float *dst, int64_t ld) {
+/// Rows begin ..< end of 16 * vecs columns of a panel, each used as row k - begin. format, rows and vecs are constants at
+/// every call.
+LENS_INLINE void weight_rows(const lens_format format, const int rows, const int vecs, const char *panel, int64_t begin,
+                             int64_t end, int64_t column, const weight_use *use) {
   const lens_layout layout = lens_layouts[format];
-#define LENS_X(k) (acc ? x + ((k) - begin) : NULL)
-#define LENS_DST(k) (acc ? NULL : dst + ((k) - begin) * ld)
   if (layout.rows == 1) {
     const char *p = panel + (begin * LENS_PANEL + column) * layout.bytes;
     for (int64_t k = begin; k < end; k++, p += LENS_PANEL * layout.bytes) {
@@ -185,66 +191,90 @@ LENS_INLINE void weight_rows(const lens_format format, const int vecs, const cha
         __builtin_prefetch(at + LENS_PREFETCH_BYTES);
         w[c] = format == LENS_FORMAT_F16 ? load_halves(at) : format == LENS_FORMAT_BF16 ? load_brains(at) : load((const float *)at);
       }
-      take_row(vecs, w, LENS_X(k), acc, LENS_DST(k));
+      take_row(rows, vecs, w, k - begin, use);
     }
     return;
   }
-  const int64_t rows = span_rows(format);
+  const int64_t span_length = span_rows(format);
   for (int64_t k = begin; k < end;) {
     const uint64_t at = (uint64_t)k, block_rows = (uint64_t)layout.rows; // unsigned: divisions are shifts
     const char *block = panel + at / block_rows * (uint64_t)layout.bytes * LENS_PANEL;
-    const int64_t span = (int64_t)(at % block_rows / (uint64_t)rows), first = (int64_t)(at % (uint64_t)rows);
-    const int64_t last = rows - first < end - k ? rows : first + end - k;
+    const int64_t span = (int64_t)(at % block_rows / (uint64_t)span_length), first = (int64_t)(at % (uint64_t)span_length);
+    const int64_t last = span_length - first < end - k ? span_length : first + end - k;
     v16 a[4], b[4];
     for (int c = 0; c < vecs; c++) span_scales(format, block, span, column + c * LENS_LANES, &a[c], &b[c]);
     const int64_t start = k - first;
-    if (last - first == rows) {
-      for (int64_t row = 0; row < rows; row += 4) { // a word holds four
+    if (last - first == span_length) {
+      for (int64_t row = 0; row < span_length; row += 4) { // a word holds four
         const char *ahead = block_unit(format, block, layout.unit == 4 ? row / 4 : row, column) + LENS_PREFETCH_BYTES;
         for (int c = 0; c < vecs; c++) __builtin_prefetch(ahead + c * 64);
 #pragma clang loop unroll(full)
         for (int64_t r = 0; r < 4; r++)
-          quantised_row(format, vecs, block, span, row + r, column, a, b, LENS_X(start + row + r), acc,
-                        LENS_DST(start + row + r));
+          quantised_row(format, rows, vecs, block, span, row + r, column, a, b, start + row + r - begin, use);
       }
     } else {
       for (int64_t row = first; row < last; row++)
-        quantised_row(format, vecs, block, span, row, column, a, b, LENS_X(start + row), acc, LENS_DST(start + row));
+        quantised_row(format, rows, vecs, block, span, row, column, a, b, start + row - begin, use);
     }
     k += last - first;
   }
-#undef LENS_X
-#undef LENS_DST
 }
 
-/// One row of x times 16 * vecs columns, a chain each.
-LENS_INLINE void chain_tile(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
-                            int64_t column, const float *x, float *out) {
-  v16 acc[4];
-  for (int c = 0; c < vecs; c++) acc[c] = splat(0.0f);
-  weight_rows(format, vecs, panel, begin, end, column, x, acc, NULL, 0);
-  for (int c = 0; c < vecs; c++) store(out + c * LENS_LANES, acc[c]);
+/// Most rows of x that take weights in registers together.
+#define LENS_CHAIN_ROWS 4
+
+/// `rows` rows of x times 16 * vecs columns, a chain each.
+LENS_INLINE void chain_tile(const lens_format format, const int rows, const int vecs, const char *panel, int64_t begin,
+                            int64_t end, int64_t column, const float *x, int64_t ld_x, float *out) {
+  v16 acc[LENS_CHAIN_ROWS][4];
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++) acc[r][c] = splat(0.0f);
+  const weight_use use = {.x = x, .ld_x = ld_x, .acc = acc};
+  weight_rows(format, rows, vecs, panel, begin, end, column, &use);
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < vecs; c++) store(out + r * LENS_PANEL + c * LENS_LANES, acc[r][c]);
 }
 
-// Two functions per format, out of line so that each gets the registers to itself.
-//   chain_…:  out[16 * vecs] from x[end - begin] and rows begin ..< end of a panel's columns from `column` on
+/// All columns: tiles of `wide` vectors, then single ones.
+LENS_INLINE void chain_columns(const lens_format format, const int rows, const int wide, const char *panel, int64_t begin,
+                               int64_t end, int64_t column, int64_t vecs, const float *x, int64_t ld_x, float *out) {
+  int64_t c = 0;
+  for (; c + wide <= vecs; c += wide)
+    chain_tile(format, rows, wide, panel, begin, end, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES);
+  if (wide > 1)
+    for (; c < vecs; c++)
+      chain_tile(format, rows, 1, panel, begin, end, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES);
+}
+
+LENS_INLINE void expand_columns(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
+                                int64_t column, float *dst, int64_t ld) {
+  const weight_use use = {.dst = dst, .ld = ld};
+  weight_rows(format, 0, vecs, panel, begin, end, column, &use);
+}
+
+// Functions per format, out of line so that each gets the registers to itself.
+//   chain1_…, chain2_…, chain4_…: out[1, 2, 4][16 * vecs] (row stride LENS_PANEL) from as many rows of x and rows
+//             begin ..< end of a panel's columns from `column` on
 //   expand_…: dst[end - begin][16 * vecs]
+#define LENS_CHAIN_OF(FORMAT, ROWS)                                                                                 \
+  static __attribute__((noinline)) void chain##ROWS##_##FORMAT(const char *panel, int64_t begin, int64_t end,        \
+                                                               int64_t column, int64_t vecs, const float *x,         \
+                                                               int64_t ld_x, float *out) {                           \
+    chain_columns(LENS_FORMAT_##FORMAT, ROWS, LENS_CHAIN_VECS(ROWS), panel, begin, end, column, vecs, x, ld_x, out); \
+  }
 #define LENS_WEIGHTS_OF(FORMAT)                                                                                     \
-  static __attribute__((noinline)) void chain_##FORMAT(const char *panel, int64_t begin, int64_t end, int64_t column, \
-                                                       int64_t vecs, const float *x, float *out) {                   \
-    int64_t c = 0;                                                                                                   \
-    for (; c + LENS_WEIGHT_VECS <= vecs; c += LENS_WEIGHT_VECS)                                                      \
-      chain_tile(LENS_FORMAT_##FORMAT, LENS_WEIGHT_VECS, panel, begin, end, column + c * LENS_LANES, x,              \
-                 out + c * LENS_LANES);                                                                              \
-    if (LENS_WEIGHT_VECS > 1)                                                                                        \
-      for (; c < vecs; c++)                                                                                          \
-        chain_tile(LENS_FORMAT_##FORMAT, 1, panel, begin, end, column + c * LENS_LANES, x, out + c * LENS_LANES);    \
-  }                                                                                                                  \
+  LENS_CHAIN_OF(FORMAT, 1)                                                                                           \
+  LENS_CHAIN_OF(FORMAT, 2)                                                                                           \
+  LENS_CHAIN_OF(FORMAT, 4)                                                                                           \
   static __attribute__((noinline)) void expand_##FORMAT(const char *panel, int64_t begin, int64_t end, int64_t column, \
                                                         int64_t vecs, float *dst, int64_t ld) {                      \
-    for (int64_t c = 0; c < vecs; c++)                                                                               \
-      weight_rows(LENS_FORMAT_##FORMAT, 1, panel, begin, end, column + c * LENS_LANES, NULL, NULL,                   \
-                  dst + c * LENS_LANES, ld);                                                                         \
+    int64_t c = 0;                                                                                                   \
+    for (; c + LENS_WEIGHT_VECS <= vecs; c += LENS_WEIGHT_VECS)                                                      \
+      expand_columns(LENS_FORMAT_##FORMAT, LENS_WEIGHT_VECS, panel, begin, end, column + c * LENS_LANES,             \
+                     dst + c * LENS_LANES, ld);                                                                      \
+    if (LENS_WEIGHT_VECS > 1)                                                                                        \
+      for (; c < vecs; c++)                                                                                          \
+        expand_columns(LENS_FORMAT_##FORMAT, 1, panel, begin, end, column + c * LENS_LANES, dst + c * LENS_LANES, ld); \
   }
 LENS_WEIGHTS_OF(F32)
 LENS_WEIGHTS_OF(BF16)
@@ -271,11 +301,22 @@ LENS_WEIGHTS_OF(Q6_K)
   case LENS_FORMAT_COUNT: break;                                                                                     \
   }
 
-static void chain(lens_format format, const void *panel, int64_t begin, int64_t end, int64_t column, int64_t vecs,
-                  const float *x, float *out) {
-#define LENS_CALL(FORMAT) chain_##FORMAT(panel, begin, end, column, vecs, x, out)
-  LENS_WEIGHT_SWITCH(format, LENS_CALL)
-#undef LENS_CALL
+/// 1, 2 or 4 rows of x.
+static void chain(lens_format format, int64_t rows, const void *panel, int64_t begin, int64_t end, int64_t column, int64_t vecs,
+                  const float *x, int64_t ld_x, float *out) {
+#define LENS_CALL_1(FORMAT) chain1_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
+#define LENS_CALL_2(FORMAT) chain2_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
+#define LENS_CALL_4(FORMAT) chain4_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
+  if (rows == 1) {
+    LENS_WEIGHT_SWITCH(format, LENS_CALL_1)
+  } else if (rows == 2) {
+    LENS_WEIGHT_SWITCH(format, LENS_CALL_2)
+  } else {
+    LENS_WEIGHT_SWITCH(format, LENS_CALL_4)
+  }
+#undef LENS_CALL_1
+#undef LENS_CALL_2
+#undef LENS_CALL_4
 }
 
 static void expand(lens_format format, const void *panel, int64_t begin, int64_t end, int64_t offset, int64_t vecs,

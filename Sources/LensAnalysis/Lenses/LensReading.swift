@@ -1,8 +1,31 @@
-// The work of the logit lens: a few positions at a time, all layers of each, so that no more than those logits exist at once.
+// The work of the logit lens: a few positions at a time, all layers of each, and of those the logits of a range of tokens at a
+// time, so that no more logits exist at once. A target's own logit comes first, for the others to be held against.
 
 import LensFiles
 import LensModel
 import LensTensor
+
+/// How much of a lens exists at a time. It changes no bit of a result.
+package struct LensChunks: Sendable {
+    /// Positions, with all layers of each.
+    let places: Int
+    let tokens: Int
+
+    package init(places: Int, tokens: Int) {
+        self.places = max(1, places)
+        self.tokens = max(1, tokens)
+    }
+
+    /// Logits that exist at a time: 16 MB of them.
+    private static let mostLogits = 4 << 20
+    /// Rows for which it is worth going through W_U.
+    private static let rows = 512
+
+    init(layers: Int, places: Int) {
+        let together = max(1, min(places, Self.rows / max(1, layers)))
+        self.init(places: together, tokens: Self.mostLogits / max(1, layers * together))
+    }
+}
 
 /// Unembeds a stack and gathers what a lens says.
 struct LensReading {
@@ -18,16 +41,15 @@ struct LensReading {
     private let count: Int
     private var entropy: [Float], divergence: [Float], topTokens: [Int], topLogProbs: [Float]
     private var ranks: [Int] = [], logits: [Float] = [], logProbs: [Float] = []
+    private let chunks: LensChunks
 
-    /// Logits that exist at a time, 32 MB of them; with their probabilities three times that.
-    private static let mostLogits = 8 << 20
-
-    init(_ model: Transformer, _ stack: Tensor, targets: IntTensor?, topK: Int) throws {
+    init(_ model: Transformer, _ stack: Tensor, targets: IntTensor?, topK: Int, chunks: LensChunks?) throws {
         self.model = model
         self.topK = topK
         layers = stack.shape[0]
         places = Array(stack.shape[1..<stack.rank - 1])
         count = places.reduce(1, *)
+        self.chunks = chunks ?? LensChunks(layers: layers, places: count)
         states = try stack.reshaped([layers, count, model.config.dModel])
         self.targets = try targets.map { try Self.spread($0, over: Array(stack.shape[1..<stack.rank - 1]), below: model.config.dVocabOut) }
         let values = layers * count
@@ -56,64 +78,50 @@ struct LensReading {
     }
 
     mutating func read() throws {
-        let step = max(1, Self.mostLogits / max(1, layers * model.config.dVocabOut))
-        for first in stride(from: 0, to: count, by: step) {
-            if Task.isCancelled { throw LensError(.cancelled, "the lens was cancelled") }
-            let range = first..<min(first + step, count)
-            let logits = try model.unembed(states.at(.all, .range(range)))
-            let probs = try logits.softmax(), logProbs = try logits.logSoftmax()
-            try logits.withUnsafeElements { logits in
-                try probs.withUnsafeElements { probs in
-                    try logProbs.withUnsafeElements { logProbs in
-                        let rows = Rows(logits: logits, probs: probs, logProbs: logProbs, count: range.count)
-                        for layer in 0..<layers { for row in range.indices { read(layer, row, row - range.lowerBound, rows) } }
-                    }
-                }
+        let vocabulary = model.config.dVocabOut
+        for first in stride(from: 0, to: count, by: chunks.places) {
+            let range = first..<min(first + chunks.places, count)
+            let streams = try model.unembedding(states.at(.all, .range(range)))
+            let own = try targets.map { try targetLogits($0[range], streams) }
+            var reader = try LogitReader(stacks: layers, rows: range.count, topK: topK, targets: own)
+            for token in stride(from: 0, to: vocabulary, by: chunks.tokens) {
+                if Task.isCancelled { throw LensError(.cancelled, "the lens was cancelled") }
+                try reader.read(streams.logits(token..<min(vocabulary, token + chunks.tokens)))
+            }
+            take(reader, range, own)
+        }
+    }
+
+    /// The logits of each place's own target: `[layer, place]` flat.
+    private func targetLogits(_ targets: ArraySlice<Int>, _ streams: PartialUnembedding) throws -> [Float] {
+        var own = [Float](repeating: 0, count: layers * targets.count)
+        let width = targets.count, first = targets.startIndex
+        for (target, members) in Dictionary(grouping: targets.indices, by: { targets[$0] }) {
+            let logits = try streams.logits(target..<target + 1, at: members.count == width ? nil : members.map { $0 - first }).array
+            for layer in 0..<layers {
+                for (place, member) in members.enumerated() { own[layer * width + member - first] = logits[layer * members.count + place] }
             }
         }
+        return own
     }
 
-    /// What exists at a time: `[layer, place, d_vocab_out]`, `count` places.
-    private struct Rows {
-        let logits: UnsafeBufferPointer<Float>, probs: UnsafeBufferPointer<Float>, logProbs: UnsafeBufferPointer<Float>
-        let count: Int
-    }
-
-    /// One row of logits: a layer's, at a place, which is the `row`-th of those there.
-    private mutating func read(_ layer: Int, _ place: Int, _ row: Int, _ rows: Rows) {
-        let width = model.config.dVocabOut, index = layer * count + place
-        let start = (layer * rows.count + row) * width, output = ((layers - 1) * rows.count + row) * width
-        let (probs, logProbs, logits) = (rows.probs, rows.logProbs, rows.logits)
-        var sum = 0.0, distance = 0.0
-        for v in 0..<width {
-            // 0 · log 0 is 0, in either distribution.
-            if probs[start + v] > 0 { sum -= Double(probs[start + v]) * Double(logProbs[start + v]) }
-            if probs[output + v] > 0 { distance += Double(probs[output + v]) * (Double(logProbs[output + v]) - Double(logProbs[start + v])) }
+    /// What a reader found at some places.
+    private mutating func take(_ reader: LogitReader, _ range: Range<Int>, _ own: [Float]?) {
+        for layer in 0..<layers {
+            for row in range.indices {
+                let index = layer * count + row, place = layer * range.count + row - range.lowerBound
+                entropy[index] = reader.entropy(place)
+                divergence[index] = reader.divergence(place)
+                for (k, best) in reader.top(place).enumerated() {
+                    topTokens[index * topK + k] = best.token
+                    topLogProbs[index * topK + k] = reader.logProb(best.logit, place)
+                }
+                guard let own else { continue }
+                ranks[index] = reader.rank(place)
+                logits[index] = own[place]
+                logProbs[index] = reader.logProb(own[place], place)
+            }
         }
-        entropy[index] = Float(sum)
-        divergence[index] = Float(distance)
-        let best = largest(logProbs, from: start, width)
-        for (k, token) in best.enumerated() {
-            topTokens[index * topK + k] = token
-            topLogProbs[index * topK + k] = logProbs[start + token]
-        }
-        guard let target = targets?[place] else { return }
-        let own = logits[start + target]
-        ranks[index] = (0..<width).count { logits[start + $0] > own }
-        self.logits[index] = own
-        self.logProbs[index] = logProbs[start + target]
-    }
-
-    /// The `topK` largest of a row, largest first, the earlier of equals first.
-    private func largest(_ x: UnsafeBufferPointer<Float>, from start: Int, _ width: Int) -> [Int] {
-        var best: [Int] = []
-        for v in 0..<width {
-            if best.count == topK, let last = best.last, !(x[start + v] > x[start + last]) { continue }
-            let place = best.firstIndex { x[start + v] > x[start + $0] } ?? best.count
-            best.insert(v, at: place)
-            if best.count > topK { best.removeLast() }
-        }
-        return best
     }
 
     func result(_ labels: [String]) throws -> LogitLens {

@@ -1,6 +1,6 @@
 // The logit lens (nostalgebraist 2020): what the model would say if it stopped after each sublayer. Each residual stream goes
 // through the final norm, with its own scale, and the unembedding; here are entropy, distance to what the model does say,
-// the likeliest tokens, and where a given token stands. The logits of only a few positions exist at a time.
+// the likeliest tokens, and where a given token stands. The logits of only a few positions and tokens exist at a time.
 
 import LensFiles
 import LensHooks
@@ -101,6 +101,11 @@ extension HasTransformer {
     /// residual stream; the last is the output that the others are compared with.
     /// - Throws: `LensError(.shape)` for targets that do not fit, `(.usage)` for tokens the model does not put out.
     public func logitLens(of stack: Tensor, labels: [String], targets: IntTensor? = nil, topK: Int = 5) throws -> LogitLens {
+        try logitLens(of: stack, labels: labels, targets: targets, topK: topK, chunks: nil)
+    }
+
+    /// - Parameter chunks: how much is unembedded at a time; nil for a choice that fits caches.
+    package func logitLens(of stack: Tensor, labels: [String], targets: IntTensor?, topK: Int, chunks: LensChunks?) throws -> LogitLens {
         let model = model.model
         guard stack.rank >= 2, stack.shape[0] == labels.count, !labels.isEmpty, stack.shape[stack.rank - 1] == model.config.dModel else {
             throw LensError(.shape, "not a stack of residual streams", expected: "[\(labels.count), …, \(model.config.dModel)]", found: "\(stack.shape)")
@@ -108,7 +113,7 @@ extension HasTransformer {
         guard (1...model.config.dVocabOut).contains(topK) else {
             throw LensError(.usage, "how many tokens to name", expected: "1...\(model.config.dVocabOut)", found: "\(topK)")
         }
-        var reading = try LensReading(model, stack, targets: targets, topK: topK)
+        var reading = try LensReading(model, stack, targets: targets, topK: topK, chunks: chunks)
         try reading.read()
         return try reading.result(labels)
     }

@@ -1,5 +1,6 @@
 // Path patching (Wang et al. 2022, Goldowsky-Dill et al. 2023): only what goes from a sender straight to a receiver is as in
-// the other run. The receiver reads its residual stream with the sender's change added; all else stays as it was.
+// the other run, or what goes there through MLPs too. The receiver reads its residual stream with that change added; all else
+// stays as it was.
 
 import LensFiles
 import LensHooks
@@ -11,29 +12,29 @@ extension Patching {
     ///
     /// What a sender would have sent is the change of the residual stream when it alone is patched, so a norm after attention
     /// is gone through too. In grouped models, receiving keys and values belong to one query head: the others of its group
-    /// keep theirs.
+    /// keep theirs. From the receivers on everything is computed anew, so a receiver also sees what those of earlier layers
+    /// made of theirs.
     /// - Parameters:
     ///   - tokens: the run that is patched, `[batch, pos]`.
     ///   - cache: the other run's, with the senders' activations (`z` for heads).
+    ///   - recomputing: which components between pass on what reaches them: none, so that only the direct path counts, or
+    ///     `.mlps`, as Wang et al. have it. A path's senders are then patched together.
     ///   - positions: where receivers see the change.
     /// - Returns: a result for each metric; `values` are `[path]` (`[path, batch]`).
     /// - Throws: `LensError(.usage)` for ends that the model has not or no path joins, `(.name)` for activations missing in the
     ///   cache, `(.shape)` for ones that do not fit; what metrics throw.
     public static func pathPatch(_ model: Transformer, tokens: IntTensor, cache: ActivationCache, metrics: [PatchingMetric], paths: [Path],
-                                 method: PathMethod = .exact, positions: TensorIndex = .all,
+                                 method: PathMethod = .exact, recomputing: PathComponents = [], positions: TensorIndex = .all,
                                  options: PatchingOptions = PatchingOptions()) throws -> [PatchingResult] {
         for path in paths { try path.check(model.config) }
         let reachesKeys = paths.contains { $0.receivers.contains { if case .head(_, _, let input) = $0 { input != .q } else { false } } }
         let model = reachesKeys ? try model.ungroupingQueryAttention() : model
         let runs = try PatchingRuns(model, tokens, options)
-        var sent: [PathSender: Tensor] = [:]
-        for sender in Set(paths.flatMap(\.senders)) { sent[sender] = try change(of: sender, model, tokens, cache, options) }
         let norms = method == .frozenNorm ? try FrozenNorms(model, tokens, options) : nil
-        let cells = try paths.map { path -> PatchingCell in
-            let changes = path.senders.compactMap { sent[$0] }
-            guard var change = changes.first else { throw LensError(.usage, "a path without a sender") }
-            for other in changes.dropFirst() { change = try change + other }
-            return PatchingCell(edits: try path.receivers.map { try edit($0, change, model, norms, positions) })
+        let changes = recomputing.isEmpty ? try directChanges(along: paths, model, tokens, cache, options)
+            : try recomputedChanges(along: paths, RecomputedPaths(model, tokens, cache, recomputing, options))
+        let cells = try zip(paths, changes).map { path, change in
+            PatchingCell(edits: try path.receivers.map { try edit($0, change($0), model, norms, positions) })
         }
         return try collect(runs, cells, metrics, indices: paths.indices.map { [$0] }, shape: [paths.count], axisNames: ["path"])
     }
@@ -41,7 +42,7 @@ extension Patching {
     /// From one head to each head of later layers: `[n_layers, n_heads]`, 0 where no path leads (TransformerLens'
     /// `get_act_patch_direct_path`, which is `method: .frozenNorm` on a folded model).
     public static func getActPatchDirectPath(_ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache, sourceLayer: Int, sourceHead: Int,
-                                             component: HeadInput = .q, method: PathMethod = .exact,
+                                             component: HeadInput = .q, method: PathMethod = .exact, recomputing: PathComponents = [],
                                              options: PatchingOptions = PatchingOptions(), _ metric: @escaping Metric) throws -> Tensor {
         let config = model.config
         let ends = product([config.nLayers, config.nHeads]).filter { $0[0] > sourceLayer }
@@ -50,7 +51,8 @@ extension Patching {
         try Path(from: [.head(layer: sourceLayer, head: sourceHead)], to: []).check(config)
         var values = [Float](repeating: 0, count: config.nLayers * config.nHeads)
         if !paths.isEmpty {
-            let found = try pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: paths, method: method, options: options)
+            let found = try pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: paths, method: method, recomputing: recomputing,
+                                      options: options)
             for (end, value) in zip(ends, found[0].values.array) { values[end[0] * config.nHeads + end[1]] = value }
         }
         return try Tensor(values, shape: [config.nLayers, config.nHeads])
@@ -58,13 +60,13 @@ extension Patching {
 
     /// From every head to each head of later layers: `[n_layers, n_heads, n_layers, n_heads]`, senders first.
     public static func getActPatchDirectPathAllSources(_ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache,
-                                                       component: HeadInput = .q, method: PathMethod = .exact,
+                                                       component: HeadInput = .q, method: PathMethod = .exact, recomputing: PathComponents = [],
                                                        options: PatchingOptions = PatchingOptions(), _ metric: @escaping Metric) throws -> Tensor {
         let heads = product([model.config.nLayers, model.config.nHeads])
         var values: [Float] = []
         for source in heads {
             values += try getActPatchDirectPath(model, tokens, cache, sourceLayer: source[0], sourceHead: source[1], component: component,
-                                                method: method, options: options, metric).array
+                                                method: method, recomputing: recomputing, options: options, metric).array
         }
         let shape = [model.config.nLayers, model.config.nHeads]
         return try Tensor(values, shape: shape + shape)
@@ -72,6 +74,7 @@ extension Patching {
 
     /// From every head to the same receivers: `[n_layers, n_heads]`, 0 where no path leads to all of them.
     public static func getPathPatchHeadsTo(_ receivers: [PathReceiver], _ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache,
+                                           recomputing: PathComponents = [],
                                            options: PatchingOptions = PatchingOptions(), _ metric: @escaping Metric) throws -> Tensor {
         let config = model.config
         try Path(from: [], to: receivers).check(config)
@@ -80,13 +83,44 @@ extension Patching {
         var values = [Float](repeating: 0, count: config.nLayers * config.nHeads)
         if !starts.isEmpty {
             let paths = starts.map { Path(from: [.head(layer: $0[0], head: $0[1])], to: receivers) }
-            let found = try pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: paths, options: options)
+            let found = try pathPatch(model, tokens: tokens, cache: cache, metrics: [.scalar(metric)], paths: paths, recomputing: recomputing,
+                                      options: options)
             for (start, value) in zip(starts, found[0].values.array) { values[start[0] * config.nHeads + start[1]] = value }
         }
         return try Tensor(values, shape: [config.nLayers, config.nHeads])
     }
 
     // MARK: Senders
+
+    /// The change that a receiver sees.
+    private typealias Change = (PathReceiver) throws -> Tensor
+
+    /// For each path, what its senders alone change.
+    private static func directChanges(along paths: [Path], _ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache,
+                                      _ options: PatchingOptions) throws -> [Change] {
+        var sent: [PathSender: Tensor] = [:]
+        for sender in Set(paths.flatMap(\.senders)) { sent[sender] = try change(of: sender, model, tokens, cache, options) }
+        return try paths.map { path in
+            let changes = path.senders.compactMap { sent[$0] }
+            guard var change = changes.first else { throw LensError(.usage, "a path without a sender") }
+            for other in changes.dropFirst() { change = try change + other }
+            let sum = change
+            return { _ in sum }
+        }
+    }
+
+    /// For each path, what reaches its receivers through what is recomputed as well.
+    private static func recomputedChanges(along paths: [Path], _ runs: RecomputedPaths) throws -> [Change] {
+        try paths.map { path in
+            guard !path.senders.isEmpty else { throw LensError(.usage, "a path without a sender") }
+            let changes = try runs.changes(along: path)
+            return { receiver in
+                let layer = if case .head(let layer, _, _) = receiver { layer } else { changes.keys.max() ?? 0 }
+                guard let change = changes[layer] else { throw LensError(.usage, "no such receiver", found: "\(receiver)") }  // unreachable: of the path
+                return change
+            }
+        }
+    }
 
     /// The change of the residual stream when the sender alone is as in `cache`: `[batch, pos, d_model]`.
     private static func change(of sender: PathSender, _ model: Transformer, _ tokens: IntTensor, _ cache: ActivationCache,

@@ -25,6 +25,7 @@ extension Tensor {
     mutating func zeroRows(_ emptied: [Bool]) throws {
         guard emptied.contains(true), let width = shape.last else { return }
         let before = graph
+        self = detached()
         try withUnsafeMutableElements { elements in
             for (row, isEmptied) in emptied.enumerated() where isEmptied {
                 for place in row * width..<(row + 1) * width { elements[place] = 0 }

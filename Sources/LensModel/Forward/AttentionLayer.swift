@@ -35,7 +35,7 @@ extension ForwardPass {
             throw LensError(.usage, "the key-value cache does not reach this layer", at: "layer \(layer)", expected: "\(offset) positions",
                             found: "\(keyValues.layers[layer].count)", advice: "run all passes of a cache over the same layers")
         }
-        try keyValues.layers[layer].append(keys: k, values: v)
+        try keyValues.layers[layer].append(keys: k, values: v, isTransient: !keepsKeyValues)
         var pages = keyValues.layers[layer]
         if plan.touches(.rotK, layer), isRotary {
             var allKeys = try pages.keys(0..<pages.count)

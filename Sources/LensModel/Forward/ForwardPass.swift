@@ -35,7 +35,7 @@ final class ForwardPass {
     /// Each new position's place among its row's real tokens: `[batch × pos]`.
     let positionIDs: [Int]
     /// What a shortformer's queries and keys are given: `[batch, pos, d_model]`; nil in other models.
-    private(set) lazy var shortformerPositions: Tensor? = config.position == .shortformer ? try? positionEmbeddings() : nil
+    lazy var shortformerPositions: Tensor? = config.position == .shortformer ? try? positionEmbeddings() : nil
     private lazy var rotary = rotaryTable(local: false)
     private lazy var localRotary = rotaryTable(local: true)
 

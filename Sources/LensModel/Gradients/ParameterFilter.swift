@@ -34,7 +34,7 @@ public struct ParameterFilter: Sendable, ExpressibleByStringLiteral, Expressible
     /// The names it picks of the parameters that a model holds, in TransformerLens' order.
     ///
     /// Tied embeddings are one parameter, `unembed.W_U`, also where the filter says `embed.W_E`. Biases that a model does not
-    /// have are no parameters, though TransformerLens keeps zeros for them.
+    /// have are no parameters, though TransformerLens keeps zeros for them; nor are the two numbers of an xIELU that are fixed.
     /// - Throws: `LensError(.name)` for a pattern that picks nothing; `LensError(.usage)` for the name of an absent bias.
     public func resolve(in parameters: Parameters) throws -> [String] {
         var chosen: Set<String> = []
@@ -53,7 +53,7 @@ public struct ParameterFilter: Sendable, ExpressibleByStringLiteral, Expressible
                 chosen.formUnion(matched)
             }
         }
-        let held = Set(chosen.compactMap(parameters.heldName))
+        let held = Set(chosen.compactMap(parameters.heldName)).filter { !$0.hasSuffix(".act_fn.beta") && !$0.hasSuffix(".act_fn.eps") }
         return parameters.names.filter(held.contains)
     }
 }

@@ -11,13 +11,13 @@ extension Transformer {
         // A node of its own, so that the gradients of what reads the stream in a block are added up there, in the same order
         // whether the block is recomputed or not.
         let input = stream.isTracked ? stream.tracked() : stream
-        let encoded = pass.keyValues.encoded?.output.graph, parameters = pass.plan.recorder?.parameters ?? []
+        let encoded = pass.keyValues.encoded?.output.graph, positions = pass.shortformerPositions, parameters = pass.plan.recorder?.parameters ?? []
         guard options.recomputesBlocks, !pass.keepsKeyValues, pass.offset == 0, !pass.plan.touchesBlock(layer),
-              input.isTracked || encoded != nil || !parameters.isEmpty else { return try pass.block(layer, input) }
+              input.isTracked || encoded != nil || positions?.isTracked == true || !parameters.isEmpty else { return try pass.block(layer, input) }
         let out = try pass.block(layer, input.detached()).detached()
         let again = BlockAgain(model: self, stack: pass.plan.stack, layer: layer, mask: mask, input: input.detached(),
-                               encoded: pass.keyValues.encoded?.detached, parameters: parameters)
-        return out.recorded("block", from: [input.graph, encoded] + parameters) { try again.gradients($0) }
+                               encoded: pass.keyValues.encoded?.detached, positions: positions?.detached(), parameters: parameters)
+        return out.recorded("block", from: [input.graph, encoded, positions?.graph] + parameters) { try again.gradients($0) }
     }
 }
 
@@ -29,20 +29,25 @@ private struct BlockAgain: Sendable {
     let mask: [[Bool]]
     let input: Tensor
     let encoded: EncodedInput?
+    /// A shortformer's, which all blocks share.
+    let positions: Tensor?
     let parameters: [GraphValue]
 
-    /// Gradients of the block's input, the encoder's output and the parameters.
+    /// Gradients of the block's input, the encoder's output, a shortformer's positions and the parameters.
     func gradients(_ request: GraphNode.Request) throws -> [Tensor?] {
         let input = request.wants[0] ? input.tracked() : input
         var encoded = encoded
         if request.wants[1], let constant = encoded { encoded = constant.replacing(constant.output.tracked()) }
-        let plan = try HookPlan(hooks: [], caching: .none, points: [], nLayers: model.config.nLayers)
-        var none = KeyValueCache(for: model.config, batch: mask.count)
+        let plan = try HookPlan(hooks: [], caching: .none, points: [], nLayers: 0)
+        let config = stack == .encoder ? model.encoder?.config ?? model.config : model.config
+        var none = KeyValueCache(for: config, batch: mask.count)
         let pass = try ForwardPass(model, stack: stack, plan: plan, .residual(input), newMask: mask, isWhole: false, taking: &none,
                                    keepsKeyValues: false, Transformer.Options())
+        let positions = request.wants[2] ? positions?.tracked() : positions
         pass.keyValues.encoded = encoded
+        pass.shortformerPositions = positions
         let out = try pass.block(layer, input)
-        let values = [input.graph, encoded?.output.graph] + parameters
+        let values = [input.graph, encoded?.output.graph, positions?.graph] + parameters
         let wanted = values.indices.filter { request.wants[$0] && values[$0] != nil }
         var result: [Tensor?] = values.map { _ in nil }
         guard let root = out.graph else { return result }

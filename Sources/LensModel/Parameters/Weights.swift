@@ -110,8 +110,14 @@ struct Weights: Sendable {
     /// Logits of what the unembedding is given: `[…, d_model]` to `[…, d_vocab_out]`.
     /// - Throws: `LensError(.usage)` for a model that makes none.
     func logits(ofScaled input: Tensor) throws -> Tensor {
+        let (wU, input) = try unembedding(input)
+        return try wU.product(input, epilogue: Epilogue(bias: bU)).out
+    }
+
+    /// W_U, and what it multiplies.
+    func unembedding(_ scaled: Tensor) throws -> (wU: PackedMatrix, input: Tensor) {
         guard let wU else { throw LensError(.usage, "this model has no head that makes logits") }
-        return try wU.product(unembedProjection?.product(input).out ?? input, epilogue: Epilogue(bias: bU)).out
+        return (wU, try unembedProjection?.product(scaled).out ?? scaled)
     }
 
     /// The same, scaled first as the configuration says.

@@ -7,7 +7,10 @@ import LensFiles
 /// `result`, tracked if anything attention read is.
 func recorded(_ result: AttentionResult, _ spec: AttentionSpec, _ source: AttentionSource, _ pages: KeyValuePages, _ keyMask: [UInt8]?,
               _ queries: Int) -> AttentionResult {
-    let inputs = [source.tensor.graph, spec.sinksGraph, spec.relative?.graph] + pages.trackedKeys.values + pages.trackedValues.values
+    // Scores that are given have their relative biases in them.
+    var relative: GraphValue?
+    if case .queries = source { relative = spec.relative?.graph }
+    let inputs = [source.tensor.graph, spec.sinksGraph, relative] + pages.trackedKeys.values + pages.trackedValues.values
     let outputs = [result.scores, result.pattern, result.z].compactMap { $0 }
     guard inputs.contains(where: { $0 != nil }), !outputs.isEmpty else { return result }
     let pullback = AttentionPullback(spec: spec.detached(), source: source.detached(), pages: pages.detached(), keyMask: keyMask, queries: queries,

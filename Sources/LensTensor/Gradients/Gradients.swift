@@ -31,7 +31,7 @@ public func gradients(of scalar: Tensor, to tensors: [Tensor]) throws -> [Tensor
         }
         return value
     }
-    return try zip(gradients(of: scalar, to: values), tensors).map { try $0 ?? Tensor(zeros: $1.shape) }
+    return try zip(gradients(of: scalar, to: values), tensors).map { $0 ?? Tensor(zeros: $1.shape) }
 }
 
 /// The same for values of the graph; nil where the scalar does not depend on one.
@@ -116,7 +116,7 @@ private struct ReversePass {
                 if let next = input?.node, seen.insert(ObjectIdentifier(next)).inserted { waiting.append(next) }
             }
         }
-        all.sort { $0.depth > $1.depth }
+        all.sort { ($0.depth, $0.serial) > ($1.depth, $1.serial) }
         for node in all.reversed() where leads[ObjectIdentifier(node)] == nil {
             leads[ObjectIdentifier(node)] = node.inputs.contains { $0.map { leads[ObjectIdentifier($0.node)] == true } ?? false }
         }

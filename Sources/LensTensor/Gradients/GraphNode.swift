@@ -32,6 +32,9 @@ package final class GraphNode: @unchecked Sendable {
     package let pullback: Pullback
     /// Grows with the depth below: inputs have smaller ones.
     package let depth: Int
+    /// Of two nodes of one depth the later made goes first: so that sums have one order, whatever else is in the graph.
+    let serial: Int
+    private static let made = Locked(0)
 
     /// - Parameter depth: the node is deeper than this too: it comes before nodes of that depth in the reverse pass.
     package init(_ name: String, inputs: [GraphValue?], outputShapes: [[Int]], above depth: Int = 0, pullback: @escaping Pullback) {
@@ -39,6 +42,10 @@ package final class GraphNode: @unchecked Sendable {
         self.inputs = inputs
         self.outputShapes = outputShapes
         self.pullback = pullback
+        serial = Self.made.withLock { count in
+            count += 1
+            return count
+        }
         self.depth = 1 + max(depth, inputs.compactMap { $0?.node.depth }.max() ?? 0)
     }
 

@@ -30,7 +30,8 @@ struct TrackedRuns: Sendable {
             guard !part.isEmpty else { continue }
             let moved = part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound
             let own = part.lowerBound - run.range.lowerBound..<part.upperBound - run.range.lowerBound
-            inside.runs.append(Run(range: moved, value: part == run.range ? run.value : run.value.view([.all, .range(own)], shape: Self.shape(run.value, count: part.count))))
+            let value = part == run.range ? run.value : run.value.view([.all, .range(own)], shape: Self.shape(run.value, count: part.count))
+            inside.runs.append(Run(range: moved, value: value))
         }
         return inside
     }

@@ -2,6 +2,7 @@
 import Foundation
 
 func expOf(_ x: Double) -> Double { exp(x) }
+func logOf(_ x: Double) -> Double { log(x) }
 func tanhOf(_ x: Double) -> Double { tanh(x) }
 func erfcOf(_ x: Double) -> Double { erfc(x) }
 

@@ -6,5 +6,6 @@ import ArgumentParser
 @main
 struct LensBench: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "lens-bench", abstract: "Benchmarks of swift-transformer-lens.",
-                                                    subcommands: [Forward.self, Products.self, RowKernels.self, TextEncoding.self, Patchscopes.self, Training.self])
+                                                    subcommands: [Forward.self, Machine.self, Scale.self, Products.self, RowKernels.self, TextEncoding.self, Patchscopes.self,
+                                                                  Training.self])
 }

@@ -6,6 +6,8 @@ import TransformerLens
 struct Timing {
     let runs: [Double]
 
+    init(runs: [Double]) { self.runs = runs }
+
     var median: Double { runs.sorted()[runs.count / 2] }
     var best: Double { runs.min() ?? 0 }
 

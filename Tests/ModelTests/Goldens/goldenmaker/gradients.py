@@ -84,6 +84,10 @@ def caught(model, tokens, parameters, **arguments):
         if name.split(".")[-2:-1] == ["ln1"]:  # with split inputs: a copy for each head
             parts = [part.sum(2) if part.dim() == 4 else part for part in parts]
         sites[name] = shaped(recorder, name, sum(parts))
+    for name in sites:
+        # TransformerLens' T5Block adds the MLP's output to what its hook_mlp_in left: its gradient there has the stream's in it.
+        if name.startswith(("encoder.", "decoder.")) and name.endswith("hook_mlp_in"):
+            sites[name] = sites[name] - sites[name.replace("hook_mlp_in", "hook_resid_post")]
     return sites, dict(zip(parameters, found))
 
 
@@ -94,10 +98,13 @@ def parameters_of(model):
     if isinstance(getattr(inner, "W_U", None), torch.Tensor) and "unembed.W_U" not in named:
         inner.W_U = inner.W_U.detach().clone()
         named["unembed.W_U"] = inner.W_U
-    for name, module in (("embed.W_proj", getattr(inner, "project_in", None)), ("unembed.W_proj", getattr(inner, "project_out", None))):
-        if module is not None:
-            named.pop(name.replace("embed.W_proj", "project_in.weight"), None)
-    return {name: value for name, value in named.items() if value.is_floating_point() and not name.startswith("project_")}
+    return {name: value for name, value in named.items() if value.is_floating_point()}
+
+
+def turned(values):
+    """Projections of embeddings, which are Linear layers there, as matrices [in, out]."""
+    names = {"project_in.weight": "embed.W_proj", "project_out.weight": "unembed.W_proj"}
+    return {names.get(name, name): value.T if name in names else value for name, value in values.items()}
 
 
 def tied(values, gradients):
@@ -135,5 +142,6 @@ class Catcher:
             sites, gradients = caught(model, tokens, parameters, **arguments)
             for parameter in parameters.values():
                 parameter.requires_grad_(False)
-            self.passes.append(dict(output=result[0], sites=sites, parameters=gradients, values=values, flags=flags_of(model), more={"tied": tied(values, gradients)}))
+            self.passes.append(dict(output=result[0], sites=sites, parameters=turned(gradients), values=turned(values), flags=flags_of(model),
+                                    more={"tied": tied(values, gradients)}))
         return result

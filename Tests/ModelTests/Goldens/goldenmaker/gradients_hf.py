@@ -22,12 +22,13 @@ class LiveTap(dense_sites.Tap):
             self.inputs[module] = args[0] if args else kwargs.get("hidden_states")
 
         def after(module, args, output):
+            # What the model goes on with is a copy: some change it in place.
             if torch.is_tensor(output):
-                self.outputs[module] = output.view_as(output)
-                return self.outputs[module]
+                self.outputs[module] = output
+                return output.clone()
             if isinstance(output, tuple) and torch.is_tensor(output[0]):
-                self.outputs[module] = output[0].view_as(output[0])
-                return (self.outputs[module], *output[1:])
+                self.outputs[module] = output[0]
+                return (output[0].clone(), *output[1:])
             return None
 
         self.handles += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
@@ -83,7 +84,9 @@ def in_file(spec, grads):
     def renamed(name):
         start = next((start for start in spec.rename if name.startswith(start)), "")
         return spec.rename.get(start, "") + name[len(start):]
-    return {renamed(name): value for name, value in grads.items()}
+    return {renamed(name): value for name, value in grads.items() if spec.model != "Mistral3"} | {
+        name.replace("model.language_model.", "language_model.model.").replace("lm_head", "language_model.lm_head"): value
+        for name, value in grads.items() if spec.model == "Mistral3"}
 
 
 def live_sites(hf, shape, body, layers, tap, interface):
