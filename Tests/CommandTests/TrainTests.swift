@@ -128,7 +128,7 @@ import Darwin
         (["--config", "CONFIG", "--task", "add", "--out", "OUT", "--freeze", "nothing"], 1, "no parameter of this name"),
         (["--config", "CONFIG", "--task", "repeated", "--task-option", "length=99", "--out", "OUT"], 1, "n_ctx"),
         (["--config", "CONFIG", "--task", "repeated", "--epochs", "2", "--out", "OUT"], 1, "epochs of data without end"),
-        (["--config", "CONFIG", "--task", "repeated", "--batch-size", "all", "--out", "OUT"], 1, "a batch size"),
+        (["--config", "CONFIG", "--task", "repeated", "--task-option", "length=4", "--batch-size", "all", "--out", "OUT"], 1, "a batch size"),
         (["--config", "CONFIG", "--task", "add", "--optimizer", "Lion", "--out", "OUT"], 1, "Adam, AdamW or SGD"),
         (["--config", "CONFIG", "--data", "CONFIG", "--out", "OUT"], 1, "not a list of tokens"),
         (["--config", "nowhere.json", "--task", "add", "--out", "OUT"], 1, "nowhere.json"),

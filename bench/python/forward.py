@@ -17,7 +17,8 @@ import sys
 import time
 
 FORWARDS = {"1x16": (1, 16), "1x128": (1, 128), "8x128": (8, 128), "1x1024": (1, 1024)}
-WORKS = [*FORWARDS, "cache-1x128", "cache-one-1x128", "generate", "once"]
+BACKWARDS = ["backward-1x128", "backward-activations-1x128"]
+WORKS = [*FORWARDS, "cache-1x128", "cache-one-1x128", *BACKWARDS, "generate", "once"]
 PROMPT, NEW = 16, 32
 
 
@@ -50,6 +51,25 @@ def generate_call(who, model, prompt):
     return lambda: model.generate(prompt, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False)
 
 
+def backward(model, batch, of_parameters):
+    """The loss and its gradients: of every parameter, or of every residual stream before a block (cached, as backward hooks do)."""
+    import torch
+    with torch.inference_mode(False), torch.enable_grad():
+        batch = batch.clone()
+        model.zero_grad(set_to_none=True)
+        model.requires_grad_(of_parameters)
+        if of_parameters:
+            model(batch, return_type="loss").backward()
+            return
+        with model.hooks(fwd_hooks=[("hook_embed", lambda embed, hook: embed.requires_grad_(True))]):
+            cache = model.add_caching_hooks(lambda name: name.endswith("hook_resid_pre"), incl_bwd=True)
+            try:
+                model(batch, return_type="loss").backward()
+            finally:
+                model.reset_hooks()
+        del cache
+
+
 def measure(who, model, work, vocabulary, seconds):
     """One result, or None where the program has no such work."""
     from peers import tokens
@@ -62,6 +82,9 @@ def measure(who, model, work, vocabulary, seconds):
         batch = tokens(1, 128, vocabulary)
         one = "blocks.5.hook_resid_post"
         return timed(lambda: model.run_with_cache(batch, names_filter=one), seconds) if who == "tl" else None
+    if work in BACKWARDS:
+        batch = tokens(1, 128, vocabulary)
+        return timed(lambda: backward(model, batch, work == "backward-1x128"), seconds) if who == "tl" else None
     if work == "once":
         start = time.perf_counter()
         forward_call(who, model, tokens(1, 128, vocabulary))()

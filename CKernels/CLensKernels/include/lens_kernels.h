@@ -348,4 +348,6 @@ void lens_cross_entropy_double_gradient(const lens_isa *isa, int64_t rows, int64
 #endif
 
 #include "lens_backward.h"
+#include "lens_gradients.h"
+#include "lens_reading.h"
 #endif

@@ -87,6 +87,14 @@ struct Forward: ParsableCommand {
         case "cache-one-1x128":
             let batch = try tokens(1, 128, model)
             return try Timing(seconds: seconds) { _ = try model.runWithCache(batch, namesFilter: "resid_post5") }.json
+        case "backward-1x128", "backward-activations-1x128": // the loss and its gradients: of every parameter, or of every residual stream
+            let input = Transformer.Input.tokens(try tokens(1, 128, model))
+            var options = Transformer.Options(returnType: .loss)
+            let ofParameters = name == "backward-1x128"
+            if !ofParameters { options.gradients = "resid_pre" }
+            return try Timing(seconds: seconds) {
+                _ = try model.model.runWithGradients(input, options, parameters: ofParameters ? .all : .none) { $0.loss ?? 0 }
+            }.json
         case "once": // a pass as soon as the model is there: for the time from start to first logits, and the peak of memory
             let batch = try tokens(1, 128, model), start = ContinuousClock.now
             _ = try model.logits(batch)
