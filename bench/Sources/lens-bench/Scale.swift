@@ -17,7 +17,7 @@ struct Scale: ParsableCommand {
 
     func run() throws {
         Kernels.threads = threads
-        let longest = (context.max() ?? 0) + 64
+        let longest = max(512, context.max() ?? 0) + 64
         let model = try HookedTransformer(folder: folder, processing: .none, options: LoadOptions(firstNLayers: layers, nCtx: longest))
         let report: JSON = [
             "instruction_set": .string(try Kernels.instructionSet()), "layers": .int(model.config.nLayers), "weights_bytes": .int(model.model.parameters.byteCount),
