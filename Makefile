@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .PHONY: help build demo test bench bench-quick bench-built parity grok sanitize fuzz clean
 
 help:
-	@echo 'make demo     install what is missing, build in release, and run tlens on a tiny random GPT-2'
+	@echo 'make demo     install what is missing, build in release, and look inside tiny-ioi, the model that is part of tlens'
 	@echo 'make test     install what is missing, then everything that continuous integration runs'
 	@echo 'make build    install what is missing, and build .build/release/tlens'
 	@echo 'make bench    everything measured beside TransformerLens, Hugging Face, llama.cpp and PyTorch: one table, JSON and a plot in demo/ (20 minutes)'

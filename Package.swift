@@ -28,7 +28,10 @@ let package = Package(
                 exclude: ["README.md"], cSettings: kernelFlags,
                 linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("m")]),
 
-        .target(name: "LensFiles"),
+        // The model that comes with the package, as bytes in the program.
+        .target(name: "CShippedFiles", path: "CKernels/CShippedFiles", exclude: ["tiny-ioi"],
+                cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-Wno-c23-extensions"])]),
+        .target(name: "LensFiles", dependencies: ["CShippedFiles"]),
         .target(name: "LensTensor", dependencies: ["CLensKernels", "LensFiles"]),
         .target(name: "LensHooks", dependencies: ["LensTensor", "LensFiles"]),
         .target(name: "LensModel", dependencies: ["LensHooks", "LensTensor", "LensFiles"]),

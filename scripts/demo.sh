@@ -1,16 +1,18 @@
 #!/bin/sh
-# Runs every command of tlens on a tiny random GPT-2 that is made on the spot, in ./demo. `make demo` builds first.
+# Looks inside tiny-ioi, the small transformer that is part of tlens: no download, no other file. `make demo` builds first.
 set -eu
 cd "$(dirname "$0")/.."
 tlens=.build/release/tlens
-model=demo/tiny-gpt2
+model=tiny-ioi
+prompt="When Mary and John went to the store, John gave a drink to"
+other="When Mary and John went to the store, Mary gave a drink to"
 
 step() { # TEXT ARGUMENT...
     printf '\n# %s\n$ tlens' "$1"
     shift
     for word in "$@"; do
         case $word in
-        *' '*) printf ' "%s"' "$word" ;;
+        *' '* | '') printf ' "%s"' "$word" ;;
         *) printf ' %s' "$word" ;;
         esac
     done
@@ -19,27 +21,28 @@ step() { # TEXT ARGUMENT...
 }
 
 mkdir -p demo
-printf '\n# A GPT-2 of 6 layers and 4 heads with random weights, as an ordinary Hugging Face folder: %s\n' "$model"
-.build/release/make-tiny-model "$model"
-
-step "Its configuration, and every place where an activation can be read, edited or cached, with its shape." info "$model"
-step "Text to tokens. Text begins with <|endoftext|>, as in TransformerLens; --no-bos leaves it out." \
-    tokenize "$model" "Hello World, the Eiffel Tower"
-step "One forward pass: what comes next, the loss, and every activation in a file that Python's safetensors reads too." \
-    run "$model" --prompt "Hello World" --cache all --out demo/acts.safetensors --top 5
-step "Only the attention patterns, by a shorthand." run "$model" --prompt "Hello World" --cache pattern --top 1
-step "Greedy generation over a key-value cache. Random weights write noise." \
-    generate "$model" --prompt "Once upon a time" --temperature 0 --max-new-tokens 12
-step "What each layer would say next." lens "$model" --prompt "Hello World"
-step "Which of a run's residual streams carry the answer: each put into a run on another prompt, place by place." \
-    patch "$model" --clean "Hello World" --corrupted "Hello the" --answer " World" --wrong " the"
-step "Generation with a head silenced." \
-    generate "$model" --prompt "Once upon a time" --temperature 0 --max-new-tokens 12 --edit "zero blocks.2.attn.hook_z heads=1"
-step "Tokens per second." bench "$model"
+step "What comes next. The model was trained on a small made-up language (its card: CKernels/CShippedFiles/tiny-ioi/README.md)." \
+    run $model --prompt "$prompt" --top 5
+step "Where its heads look from the last word on." attention $model --prompt "$prompt" --top 2
+step "The logit lens: what each layer would say next." lens $model --prompt "$prompt" --target " Mary" --layers-only
+step "Heads that look at the word before, at the same word earlier, at what came after it: scored on random repeated words." \
+    heads $model --top 3
+step "Which heads carry the name: each one's output put into a run on a prompt where the other name is right." \
+    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what z --top 5
+step "The same by one pass back: attribution patching." \
+    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what z --top 5 --estimate
+step "The circuit behind it: edges scored by gradients, then every other edge really ablated." \
+    circuit $model --prompt "$prompt" --corrupt "$other" --answer " Mary" --wrong " John" --top 10 --dot demo/circuit.dot
+step "Generation, then the same with a direction added: from what belongs to France to what belongs to Japan." \
+    steer $model --positive "People in Japan speak" --negative "People in France speak" --prompt "People in France speak" \
+    --at all --temperature 0 --max-new-tokens 6
+step "Everything in one file, which Python's safetensors reads too." \
+    run $model --prompt "$prompt" --cache all --out demo/acts.safetensors --top 1
+step "Tokens per second." bench $model
 
 stories=../shared/models/stories260K
 if [ -e "$stories/config.json" ]; then
-    step "A real one: a LLaMA of 260 thousand parameters, trained on children's stories." \
+    step "A LLaMA of 260 thousand parameters, trained on children's stories." \
         generate "$stories" --prompt "Once upon a time" --temperature 0 --max-new-tokens 80
 fi
 printf '\nNow a model of your own: .build/release/tlens info FOLDER, with a config.json and model.safetensors in it.\n'

@@ -1,7 +1,7 @@
 // A regular file read by position (pread), never mapped.
 // A mapped file that another program cuts short kills the process with SIGBUS at the next touch, and a mapped weight
 // that is packed anyway sits in memory twice; a positional read returns short, which is an error like any other.
-// It refuses folders, pipes, sockets and devices.
+// It refuses folders, pipes, sockets and devices. Files that are part of the program (ShippedFiles) are read the same way.
 
 #if canImport(Glibc)
 import Glibc
@@ -17,11 +17,21 @@ public final class DataFile: Sendable {
     public let path: String
     /// Its length in bytes when it was opened.
     public let size: Int
-    private let descriptor: Int32
+    private let place: Place
+
+    private enum Place: @unchecked Sendable {
+        case descriptor(Int32)
+        /// Constants of the program.
+        case memory(UnsafeRawBufferPointer)
+    }
 
     /// Opens the file at `path`, following symbolic links.
     /// - Throws: `LensError` (`.file`) if there is no such file, it cannot be read or is no regular file.
     public init(path: String) throws {
+        if let bytes = ShippedFiles.bytes(path) {
+            (self.path, size, place) = (path, bytes.count, .memory(bytes))
+            return
+        }
         try checkPath(path)
         var info = stat()
         // Before opening: to open a device may do something to it.
@@ -41,10 +51,12 @@ public final class DataFile: Sendable {
             throw error
         }
         self.path = path
-        self.descriptor = descriptor
+        place = .descriptor(descriptor)
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        if case .descriptor(let descriptor) = place { close(descriptor) }
+    }
 
     private static func checkRegular(_ info: stat, _ path: String) throws {
         if let kind = irregularKind(info.st_mode) {
@@ -62,12 +74,19 @@ public final class DataFile: Sendable {
                             expected: "offsets within \(size) bytes", found: "\(buffer.count) bytes at \(offset)")
         }
         guard let base = buffer.baseAddress else { return }
+        switch place {
+        case .memory(let bytes): buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
+        case .descriptor(let descriptor): try read(descriptor, at: offset, into: base, count: buffer.count)
+        }
+    }
+
+    private func read(_ descriptor: Int32, at offset: Int, into base: UnsafeMutableRawPointer, count: Int) throws {
         var done = 0
-        while done < buffer.count {
-            let count = pread(descriptor, base + done, min(buffer.count - done, 1 << 30), off_t(offset + done))
-            if count > 0 {
-                done += count
-            } else if count == 0 {
+        while done < count {
+            let got = pread(descriptor, base + done, min(count - done, 1 << 30), off_t(offset + done))
+            if got > 0 {
+                done += got
+            } else if got == 0 {
                 throw LensError(.file, "file cut short while it was read", at: path,
                                 expected: "\(size) bytes", found: "\(offset + done)")
             } else if errno != EINTR {

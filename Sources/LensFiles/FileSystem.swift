@@ -9,10 +9,13 @@ import Darwin
 #endif
 
 /// Whether there is something at `path` (a link is followed).
-public func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+public func fileExists(_ path: String) -> Bool {
+    ShippedFiles.bytes(path) != nil || ShippedFiles.isFolder(path) || access(path, F_OK) == 0
+}
 
 /// Whether `path` is a folder (a link is followed).
 public func isFolder(_ path: String) -> Bool {
+    if ShippedFiles.isFolder(path) { return true }
     var information = stat()
     return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
 }

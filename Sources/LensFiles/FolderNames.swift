@@ -9,6 +9,7 @@ import Darwin
 
 /// The names in a folder; none if there is no such folder.
 public func fileNames(in folder: String) -> [String] {
+    if ShippedFiles.isFolder(folder) { return ShippedFiles.names(in: folder) }
     guard let stream = opendir(folder) else { return [] }
     defer { closedir(stream) }
     var names: [String] = []

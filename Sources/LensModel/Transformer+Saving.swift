@@ -18,8 +18,13 @@ extension Transformer {
 
     /// Writes `config.json` and `model.safetensors` into `folder` (made if missing), under TransformerLens' names and shapes.
     /// Each file is written beside its place and renamed.
-    /// - Throws: `LensError(.file)`.
-    public func save(to folder: String) throws {
+    /// - Parameter format: how numbers are written: float32, float16 or bfloat16 (rounded to nearest).
+    /// - Throws: `LensError(.file)`; `LensError(.usage)` for another format, or for a model that TransformerLens has no words for.
+    public func save(to folder: String, as format: WeightFormat = .float32) throws {
+        let types: [WeightFormat: ElementType] = [.float32: .f32, .float16: .f16, .bfloat16: .bf16]
+        guard let type = types[format] else {
+            throw LensError(.usage, "weights are not saved in this format", at: folder, expected: "f32, f16 or bf16", found: format.rawValue)
+        }
         guard config.position != .none else {
             throw LensError(.usage, "TransformerLens has no name for a model without positions", at: folder)
         }
@@ -30,8 +35,12 @@ extension Transformer {
         try makeFolder(folder)
         let tensors = try parameters.names.filter { !$0.hasSuffix("b_gate") || parameters.tensor($0) != nil }.map { name in
             let spec = try parameters[name].shape
-            return try TensorContent(name, .f32, shape: spec) { write in
-                try parameters[name].withUnsafeElements { try write(UnsafeRawBufferPointer($0)) }
+            return try TensorContent(name, type, shape: spec) { write in
+                try parameters[name].withUnsafeElements { elements in
+                    guard format != .float32, let base = elements.baseAddress else { return try write(UnsafeRawBufferPointer(elements)) }
+                    let encoded = try format.encoded(base, .float32, rows: 1, width: elements.count, rowStride: elements.count, columnStride: 1)
+                    try encoded.withUnsafeBytes { try write($0) }
+                }
             }
         }
         try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: "\(folder)/model.safetensors")

@@ -23,6 +23,7 @@ public enum ModelLocator {
             }
             return name
         }
+        if let shipped = shipped(name) { return shipped }
         let (hubID, revision) = try hubName(name)
         if let folder = try snapshot(of: hubID, revision, in: cacheFolder) { return folder }
         throw LensError(.file, "model not on this machine", at: hubID, expected: "a snapshot in \(cacheFolder)",
@@ -43,12 +44,18 @@ public enum ModelLocator {
     ///   - cache: the hub's cache folder.
     public static func find(_ name: String, revision: String? = nil, cache: String = cacheFolder) throws -> Place {
         if fileExists(name) { return .here(try folder(of: name)) }
+        if let shipped = shipped(name) { return .here(shipped) }
         let (id, named) = try hubName(name)
         let revision = revision ?? named
         guard isRevision(revision) else { throw notARevision(revision) }
         let folder = try snapshot(of: id, revision, in: cache)
         if let folder, hasWeights(folder) { return .here(folder) }
         return .onHub(id: id, revision: revision, partial: folder)
+    }
+
+    /// The folder of a model that is part of the program.
+    private static func shipped(_ name: String) -> String? {
+        ShippedFiles.folders.contains(name) ? ShippedFiles.prefix + name : nil
     }
 
     /// The hub's id and the revision of a name.
@@ -129,7 +136,7 @@ public enum ModelLocator {
     }
 
     private static func unknown(_ name: String) -> LensError {
-        let known = RegisteredModel.all.flatMap { $0.aliases + [$0.hubID] }
+        let known = ShippedFiles.folders + RegisteredModel.all.flatMap { $0.aliases + [$0.hubID] }
         return LensError(.name, "unknown model", at: name, expected: "a registered name, a hub id org/name, a folder with config.json, or a file",
                          advice: nearestName(to: name, among: known).map { "did you mean \($0)?" } ?? "`tlens models` lists the names")
     }

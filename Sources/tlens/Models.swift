@@ -33,6 +33,7 @@ struct Models: ParsableCommand {
             table.add([model.family, model.hubID + (model.checkpoints == nil ? "" : " *"), model.aliases.joined(separator: ", ")])
         }
         try say(table.text)
+        try say("\nIn tlens itself, with no download: \(ShippedFiles.folders.joined(separator: ", ")).")
         let architectures = Architecture.all.flatMap(\.huggingFaceNames)
         if models.contains(where: { $0.checkpoints != nil }) { try say("\n* with checkpoints of its training (--checkpoint)") }
         try say("\nAny checkpoint of these architectures loads from its folder: \(architectures.joined(separator: ", ")).")

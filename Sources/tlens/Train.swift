@@ -44,9 +44,13 @@ struct Train: ParsableCommand {
     @Option(help: ArgumentHelp("Threads to compute with; results do not depend on it. (default: all cores)", valueName: "n"))
     var threads: Int?
 
+    @Option(help: ArgumentHelp("How the finished model's numbers are written: f32, f16 or bf16.", valueName: "type"))
+    var dtype = "f32"
+
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
+        guard ["f32", "f16", "bf16"].contains(dtype) else { throw ValidationError("--dtype takes f32, f16 or bf16, not '\(dtype)'") }
         guard (config == nil) != (from == nil) else { throw ValidationError("give --config for a new model, or --from for one there is") }
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024, not \(threads)") }
     }
@@ -70,6 +74,7 @@ struct Train: ParsableCommand {
         if case .cancelled(let step) = outcome {
             throw LensError(.cancelled, "stopped after step \(step) of \(settings.steps)", at: out, advice: "the same command goes on from there")
         }
+        if dtype != "f32", let format = WeightFormat(rawValue: dtype) { try run.trainer.model.save(to: out, as: format) }
         try loaded.tokenizer?.save(to: out)
         try report(run, last, evaluation)
     }

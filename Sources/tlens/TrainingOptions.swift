@@ -20,7 +20,7 @@ struct TrainingDataOptions: ParsableArguments {
     @Option(help: ArgumentHelp("For files: tokens in a row. (default: the model's n_ctx)", valueName: "n"))
     var length: Int?
 
-    @Option(help: ArgumentHelp("For text: the line that stands between documents. (default: the file is one document)", valueName: "line"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("For text: the line that stands between documents. (default: the file is one document)", valueName: "line"))
     var separator: String?
 
     @Flag(name: .customLong("no-bos"), help: "For text: rows do not begin with the beginning-of-sequence token.")
