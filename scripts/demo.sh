@@ -25,8 +25,8 @@ step "What comes next. The model was trained on a small made-up language (its ca
     run $model --prompt "$prompt" --top 5
 step "Where its heads look from the last word on." attention $model --prompt "$prompt" --top 2
 step "The logit lens: what each layer would say next." lens $model --prompt "$prompt" --target " Mary" --layers-only
-step "Heads that look at the word before, at the same word earlier, at what came after it: scored on random repeated words." \
-    heads $model --top 3
+step "An induction head: at a word seen before it looks at what came after." \
+    attention $model --prompt "The code is alpha kilo tango zulu. Again: alpha kilo tango" --head L2H1
 step "Which heads carry the name: each one's output put into a run on a prompt where the other name is right." \
     patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what z --top 5
 step "The same by one pass back: attribution patching." \

@@ -72,7 +72,7 @@ private struct AttentionReading {
             throw LensError(.usage, "no such position", expected: "0..<\(row.count), or negative from the end", found: "\(position)")
         }
         self.position = resolved
-        var run = Transformer.Options(cache: try ActivationFilter("pattern"), returnType: .none)
+        var run = Transformer.Options(cache: "pattern", returnType: .none)
         run.removeBatchDim = true
         let cache = try model.model.run(.tokens(IntTensor(rows: [row])), run).cache
         patterns = try (0..<model.config.nLayers).map { try cache["pattern", $0].contiguous() }

@@ -132,6 +132,11 @@ enum Interrupt {
 
     static func watch() -> Cancellation {
         _ = cancellation
+        // Whoever started the program may have blocked them.
+        var numbers = sigset_t()
+        sigemptyset(&numbers)
+        for number in [SIGINT, SIGTERM] { sigaddset(&numbers, number) }
+        pthread_sigmask(SIG_UNBLOCK, &numbers, nil)
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
                 Interrupt.cancellation.cancel()

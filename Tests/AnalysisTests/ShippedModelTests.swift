@@ -45,19 +45,36 @@ import TransformerLens
         #expect(Double(over) / count >= overWrong, "over the wrong one \(over) of \(cases.count)")
     }
 
-    @Test func hasPreviousTokenAndInductionHeads() throws {
-        let model = try Self.model.get()
-        // Words that come in lists: the others never repeat at random in what it was trained on.
-        let words = "alpha bravo delta echo golf hotel india kilo lima mike oscar papa quebec romeo sierra tango uniform whiskey xray zulu"
-        let listed = Set(try words.split(separator: " ").map { try model.toSingleToken(" " + $0) })
-        let repeated = try RepeatedSequences(for: model.config, batch: 16, length: 10, bos: model.tokenizer?.bosID,
-                                             excluding: Set(0..<model.config.dVocab).subtracting(listed), seed: 0)
-        let scores = try repeated.scores(model.model)
-        let previous = try scores.previousToken.rankedHeads()[0], induction = try scores.induction.rankedHeads()[0]
-        #expect(previous.score > 0.5, "\(previous)")
-        #expect(induction.score > 0.4, "\(induction)")
-        let loss = try repeated.loss(model.model)
-        #expect(try repeated.loss(model.model, hooks: [.ablation(of: induction.head)]) > loss)
-        #expect(try repeated.loss(model.model, hooks: [.ablation(of: previous.head)]) > loss)
+    /// On lists as the language has them: random words, and the same again.
+    @Test func hasInductionHeads() throws {
+        let model = try Self.model.get(), bos = try #require(model.tokenizer?.bosID), length = 8
+        let words = try "alpha bravo delta echo golf hotel india kilo lima mike oscar papa quebec romeo sierra tango".split(separator: " ")
+            .map { try model.toSingleToken(" " + $0) }
+        let lead = try ["The", " code", " is"].map(model.toSingleToken), again = try [".", " Again", ":"].map(model.toSingleToken)
+        var random = SplitMix64(state: 3)
+        let rows = (0..<16).map { _ in Array(words.shuffled(using: &random).prefix(length)) }.map { [bos] + lead + $0 + again + $0 }
+        let first = 1 + lead.count, second = first + length + again.count
+        let tokens = try IntTensor(rows: rows)
+        func lossOfRepetition(_ hooks: [Hook]) throws -> Double {
+            let losses = try #require(try model.model.run(.tokens(tokens), .init(hooks: hooks, returnType: .loss, lossPerToken: true)).loss)
+            return Double(try losses.at(.all, .from(second)).mean())
+        }
+        // Attention from a word's second place to what came after its first.
+        var scores: [(head: HeadIndex, score: Double)] = []
+        let cache = try model.model.run(.tokens(tokens), .init(cache: "pattern", returnType: .none)).cache
+        for layer in 0..<model.config.nLayers {
+            let pattern = try cache["pattern", layer]
+            for head in 0..<model.config.nHeads {
+                var sum = 0.0
+                for row in rows.indices {
+                    for place in 0..<length - 1 { sum += Double(try pattern.at(.at(row), .at(head), .at(second + place), .at(first + place + 1)).item()) }
+                }
+                scores.append((HeadIndex(layer, head), sum / Double(rows.count * (length - 1))))
+            }
+        }
+        scores.sort { $0.score > $1.score }
+        #expect(scores[0].score > 0.4, "\(scores.prefix(4))")
+        let loss = try lossOfRepetition([]), without = try lossOfRepetition(scores.prefix(4).map { .ablation(of: $0.head) })
+        #expect(loss < 0.2 && without > loss + 0.5, "\(loss), without the four most inductive heads \(without)")
     }
 }

@@ -61,7 +61,8 @@ import Darwin
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
-        try await Task.sleep(for: .milliseconds(milliseconds))
+        // Not Task.sleep: other tests' work would lengthen it.
+        usleep(UInt32(1000 * milliseconds))
         let wasRunning = process.isRunning
         if wasRunning { Glibc.kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
@@ -79,6 +80,8 @@ import Darwin
         // Until it has begun.
         for _ in 0..<600 where (try? folder.read("out/metrics.jsonl").isEmpty) ?? true { try await Task.sleep(for: .milliseconds(50)) }
         Glibc.kill(process.processIdentifier, SIGINT)
+        for _ in 0..<600 where process.isRunning { try await Task.sleep(for: .milliseconds(50)) }
+        if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
         #expect(process.terminationReason == .exit && process.terminationStatus == 1)
         let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)

@@ -1,5 +1,5 @@
-// The weights of a model while they are rewritten; from a file, each is read when it is needed. Of a matrix only what is to become of it is written down; it is rewritten
-// once, where it lies if no other model holds it. Vectors, and matrices that a step rewrites number by number, are unpacked in
+// The weights of a model while they are rewritten; from a file, each is read when it is needed. Of a matrix only what is to
+// become of it is written down; it is rewritten once, where it lies if no other model holds it. Vectors, and matrices that a step rewrites number by number, are unpacked in
 // double precision, one block's at a time.
 
 import LensFiles
@@ -142,7 +142,7 @@ final class WorkingWeights {
 
     /// Rewrites the matrices, and packs what is open.
     func close() throws {
-        if rewrites["unembed.W_U"] != nil { try splitEmbeddings() }
+        if rewrites["unembed.W_U"] != nil || rewrites[original.tokenEmbeddingName] != nil { try splitEmbeddings() }
         for (name, rewrite) in rewrites.sorted(by: { $0.key < $1.key }) where !rewrite.isNothing {
             try fetch(name)
             try parameters.rewrite(name, rewrite, keeping: format ?? .float32)
