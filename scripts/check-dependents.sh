@@ -10,7 +10,6 @@ fail() { echo "check-dependents: $1" >&2; exit 1; }
 
 # The block of commands in the README, and the same commands with what they print now.
 mkdir -p demo
-.build/debug/make-tiny-model demo/tiny-gpt2
 awk '/^```console$/ { inside = 1; next } /^```$/ && inside { exit } inside' README.md > "$work/written"
 grep '^\$ ' "$work/written" | while IFS= read -r line; do
     printf '%s\n' "$line"
