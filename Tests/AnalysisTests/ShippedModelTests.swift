@@ -45,6 +45,18 @@ import TransformerLens
         #expect(Double(over) / count >= overWrong, "over the wrong one \(over) of \(cases.count)")
     }
 
+    /// TransformerLens' test_evals: the task in a natural template, and turned round, where the name that was repeated is asked for.
+    @Test func theTaskAndTheTaskTurnedRound() throws {
+        let model = try Self.model.get(), tokenizer = try #require(model.tokenizer), names = ["Mary", "John", "Anna", "Tom"]
+        func evaluate(_ template: String) throws -> IOIEvaluation {
+            try Evals.ioiEval(model.model, tokenizer: tokenizer, dataset: IOIDataset(templates: [template], names: names, count: 100))
+        }
+        let natural = try evaluate("[A] met [B] at the park. Then [B] showed a book to [A]")
+        #expect(natural.logitDifference > 2 && natural.accuracy >= 0.99, "\(natural)")
+        let turned = try evaluate("[B] met [A] at the park. Then [A] showed a book to [A]")
+        #expect(turned.logitDifference < -2 && turned.accuracy <= 0.01, "\(turned)")
+    }
+
     /// On lists as the language has them: random words, and the same again.
     @Test func hasInductionHeads() throws {
         let model = try Self.model.get(), bos = try #require(model.tokenizer?.bosID), length = 8
