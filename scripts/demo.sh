@@ -28,14 +28,14 @@ step "The logit lens: what each layer would say next." lens $model --prompt "$pr
 step "An induction head: at a word seen before it looks at what came after." \
     attention $model --prompt "The code is alpha kilo tango zulu. Again: alpha kilo tango" --head L2H1
 step "Which heads carry the name: each one's output put into a run on a prompt where the other name is right." \
-    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what z --top 5
+    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what attn_head_out_all_pos --top 5
 step "The same by one pass back: attribution patching." \
-    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what z --top 5 --estimate
+    patch $model --clean "$prompt" --corrupted "$other" --answer " Mary" --wrong " John" --what attn_head_out_all_pos --top 5 --estimate
 step "The circuit behind it: edges scored by gradients, then every other edge really ablated." \
     circuit $model --prompt "$prompt" --corrupt "$other" --answer " Mary" --wrong " John" --top 10 --dot demo/circuit.dot
 step "Generation, then the same with a direction added: from what belongs to France to what belongs to Japan." \
     steer $model --positive "People in Japan speak" --negative "People in France speak" --prompt "People in France speak" \
-    --at all --temperature 0 --max-new-tokens 6
+    --at all --temperature 0 --max-new-tokens 1
 step "Everything in one file, which Python's safetensors reads too." \
     run $model --prompt "$prompt" --cache all --out demo/acts.safetensors --top 1
 step "Tokens per second." bench $model
