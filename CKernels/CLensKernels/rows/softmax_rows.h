@@ -50,6 +50,7 @@ static void log_softmax_row(int64_t n, const float *x, float *out) {
 }
 
 static float cross_entropy_row(int64_t n, const float *x, int32_t target) {
+  if (target < 0) return 0.0f;
   bool has_nan;
   const float max = row_max(n, x, &has_nan);
   return -((x[target] - max) - logf(row_exp_sum(n, x, max)));
