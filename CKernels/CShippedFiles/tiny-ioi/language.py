@@ -7,6 +7,7 @@ previous-token and induction heads can foresee), verbs that agree with a subject
 successors, and a few facts. Nothing is read from outside: the same seed makes the same text.
 
     language.py train --seed 0 --documents 400000 > train.txt      documents with lines of --- between
+    language.py train --seed 2 --repetitions 0.45 > train.txt      the same, and random pieces repeated among them
     language.py held-out --seed 1 > held-out.json                  prompts with their right and wrong answers
     language.py tokenizer > tokenizer.json                         one token a word, bytes for the rest
 """
