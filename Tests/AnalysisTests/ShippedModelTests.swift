@@ -90,11 +90,18 @@ import TransformerLens
         #expect(loss < 0.2 && without > loss + 0.5, "\(loss), without the four most inductive heads \(without)")
     }
 
-    /// The field's test: random tokens of the whole vocabulary and the same again, where attention by kind is all there is to go by.
+    /// The field's test: random words, any of them, and the same again, where attention by kind is all there is to go by. Bytes are left
+    /// out: of some no text is made.
+    private static func repeatedWords(_ length: Int, seed: UInt64) throws -> RepeatedSequences {
+        let model = try model.get(), tokenizer = try #require(model.tokenizer)
+        let bytes = Set((0..<model.config.dVocab).filter { tokenizer.token(for: $0)?.count == 1 })
+        #expect(bytes.count == 256)
+        return try RepeatedSequences(for: model.config, batch: 16, length: length, bos: tokenizer.bosID, excluding: bytes, seed: seed)
+    }
+
     @Test(arguments: [12, 24, 31])
-    func continuesRandomTokensRepeated(_ length: Int) throws {
-        let model = try Self.model.get(), config = model.config
-        let repeated = try RepeatedSequences(for: config, batch: 16, length: length, bos: model.tokenizer?.bosID, seed: 11)
+    func continuesRandomWordsRepeated(_ length: Int) throws {
+        let model = try Self.model.get(), repeated = try Self.repeatedWords(length, seed: 11)
         let logits = try #require(try model.model.run(.tokens(repeated.tokens)).logits)
         var right = 0, count = 0
         for (row, tokens) in repeated.tokens.rows.enumerated() {
@@ -104,22 +111,21 @@ import TransformerLens
                 count += 1
             }
         }
-        #expect(Double(right) / Double(count) >= 0.9, "\(right) of \(count)")
+        #expect(Double(right) / Double(count) >= 0.95, "\(right) of \(count)")
     }
 
-    /// A head that attends to the word before, and one that attends to what came after the word's first occurrence and without which
-    /// the repetition is guessed worse; the likes of neither by chance.
+    /// A head that attends to the word before, and one that attends to what came after the word's first occurrence; without either the
+    /// repetition is guessed worse.
     @Test func hasPreviousTokenAndInductionHeads() throws {
-        let model = try Self.model.get()
-        let repeated = try RepeatedSequences(for: model.config, batch: 16, length: 24, bos: model.tokenizer?.bosID, seed: 12)
+        let model = try Self.model.get(), repeated = try Self.repeatedWords(24, seed: 12)
         let scores = try repeated.scores(model.model)
         let previous = try scores.previousToken.rankedHeads()[0], induction = try scores.induction.rankedHeads()
-        #expect(previous.score >= 0.5, "\(previous)")
-        #expect(induction[0].score >= 0.4, "\(induction.prefix(4))")
+        #expect(previous.score >= 0.8, "\(previous)")
+        #expect(induction[0].score >= 0.7, "\(induction.prefix(4))")
         // TransformerLens' detector says the same heads.
         let first = repeated.tokens.rows.map { Array($0.prefix(1 + repeated.length)) }
         let detected = try detectHead(model.model, sequences: first, pattern: .previousTokenHead).rankedHeads()[0]
-        #expect(detected.head == previous.head && detected.score >= 0.5, "\(detected)")
+        #expect(detected.head == previous.head && detected.score >= 0.8, "\(detected)")
         #expect(try detectHead(model.model, sequences: repeated.tokens.rows, pattern: .inductionHead).rankedHeads()[0].head == induction[0].head)
 
         let means = try repeated.meanOutputs(model.model), loss = try repeated.loss(model.model)
@@ -127,6 +133,6 @@ import TransformerLens
             try repeated.loss(model.model, hooks: heads.map { .ablation(of: $0, to: try means[$0.layer].at(.at($0.head))) })
         }
         let one = try without([induction[0].head]), four = try without(induction.prefix(4).map(\.head)), before = try without([previous.head])
-        #expect(loss < 0.5 && one > loss + 0.05 && four > loss + 1 && before > loss + 0.5, "\(loss), without \(one), \(four), \(before)")
+        #expect(loss < 0.4 && one > loss + 0.15 && four > loss + 3 && before > loss + 3, "\(loss), without \(one), \(four), \(before)")
     }
 }

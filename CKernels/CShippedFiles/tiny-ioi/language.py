@@ -299,6 +299,7 @@ def main():
     parser.add_argument("--documents", type=int, default=400000)
     parser.add_argument("--repetitions", type=float, default=0, help="the share of documents that are random pieces, repeated")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--each", type=int, help="of held-out prompts, how many of each kind (default: all)")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
@@ -308,7 +309,11 @@ def main():
             repeats = again.random() < options.repetitions
             print(("---\n" if number else "") + (repetition(again, words) if repeats else document(rng)))
     elif options.what == "held-out":
-        json.dump(held_out(rng, options.count), sys.stdout, indent=0, ensure_ascii=False)
+        cases = held_out(rng, options.count)
+        if options.each:
+            of_kinds = [[case for case in cases if case["kind"] == kind] for kind in dict.fromkeys(case["kind"] for case in cases)]
+            cases = [case for of_kind in of_kinds for case in rng.sample(of_kind, min(options.each, len(of_kind)))]
+        json.dump(cases, sys.stdout, indent=0, ensure_ascii=False)
     else:
         json.dump(tokenizer(), sys.stdout, ensure_ascii=False, indent=0)
 
