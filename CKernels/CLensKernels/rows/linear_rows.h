@@ -127,11 +127,20 @@ LENS_INLINE panel_columns wanted_columns(const lens_linear_call *call, int64_t p
 /// Totals (row stride LENS_PANEL) of rows row ..< row + rows to where the call wants them.
 LENS_INLINE void linear_store(const lens_linear_call *call, const float *totals, int64_t row, int64_t rows, int64_t panel,
                               panel_columns columns) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = columns.offset; c < columns.end; c += LENS_LANES) {
-      const int64_t from = columns.begin > c ? columns.begin - c : 0, to = columns.end - c < LENS_LANES ? columns.end - c : LENS_LANES;
-      linear_finish(call, load(totals + r * LENS_PANEL + c), row + r, panel * LENS_PANEL + c, from, to);
+  const lens_linear_call own = *call; // what is stored may lie anywhere, but not here
+  const bool isWhole = columns.begin == 0 && columns.end == LENS_PANEL;
+  for (int64_t r = 0; r < rows; r++) {
+    const float *from = totals + r * LENS_PANEL;
+    if (isWhole) {
+      for (int64_t c = 0; c < LENS_PANEL; c += LENS_LANES)
+        linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, 0, LENS_LANES);
+      continue;
     }
+    for (int64_t c = columns.offset; c < columns.end; c += LENS_LANES) {
+      const int64_t first = columns.begin > c ? columns.begin - c : 0, last = columns.end - c < LENS_LANES ? columns.end - c : LENS_LANES;
+      linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, first, last);
+    }
+  }
 }
 
 static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
