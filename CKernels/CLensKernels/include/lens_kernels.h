@@ -41,7 +41,7 @@ typedef struct lens_isa lens_isa;
 int32_t lens_isa_count(void);
 /// The set at `index`, or NULL out of range.
 const lens_isa *lens_isa_at(int32_t index);
-/// "avx512vnni", "avx512", "avx2" or "portable". The first two differ in lens_linear_int8 alone.
+/// "avx512vnni", "avx512", "avx2vnni", "avx2" or "portable". Those with "vnni" differ in lens_linear_int8 alone.
 const char *lens_isa_name(const lens_isa *isa);
 /// Whether this machine (processor and operating system) can run it.
 bool lens_isa_runnable(const lens_isa *isa);

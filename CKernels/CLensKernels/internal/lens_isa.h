@@ -139,6 +139,7 @@ struct lens_isa {
 extern const lens_isa lens_isa_portable;
 #if defined(__x86_64__)
 extern const lens_isa lens_isa_avx2;
+extern const lens_isa lens_isa_avx2vnni;
 extern const lens_isa lens_isa_avx512;
 extern const lens_isa lens_isa_avx512vnni;
 #endif
