@@ -32,6 +32,13 @@ typedef struct {
   int64_t ld_words, ld_groups;
 } lens_rounded;
 
+/// What a product's tile fetches into cache beside its own rows of w: `step` bytes (64 or 128) from `from` on for every k.
+/// Tiles after the first find their own rows in cache, and so have time to bring what comes next. from NULL: its own rows, ahead.
+typedef struct {
+  const char *from;
+  int64_t step;
+} lens_fetch;
+
 /// One call of lens_linear, as its tasks see it.
 typedef struct {
   int64_t m, k_begin, k_end, n_begin, n_end, block;
@@ -60,6 +67,9 @@ struct lens_isa {
   /// element over `count`. rows in 1...tile_rows. Writes whole vectors; count 0 is a chain of zero.
   void (*product)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                   float *out, int64_t ld_out, lens_chain chain);
+  /// The same, and brings other memory into cache meanwhile.
+  void (*product_fetching)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
+                           float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch);
   /// Rows k_begin ..< k_end of a panel, as float32: its columns offset ..< offset + 16 * vecs (offset a multiple of 16) to
   /// dst[k_end - k_begin][16 * vecs] (row stride ld).
   void (*expand)(lens_format format, const void *panel, int64_t k_begin, int64_t k_end, int64_t offset, int64_t vecs,

@@ -32,7 +32,8 @@
 #define LENS_ISA_TABLE(NAME, RUNNABLE, INT8_PANEL)                                                                  \
   {                                                                                                                 \
     .name = NAME, .runnable = RUNNABLE, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
-    .expand = expand, .linear_panel = linear_panel, .round_row = round_row, .int8_panel = INT8_PANEL,                \
+    .product_fetching = product_fetching, .expand = expand, .linear_panel = linear_panel,                           \
+    .round_row = round_row, .int8_panel = INT8_PANEL,                                                               \
     .activation = activation_row, .xielu = xielu_row,                                                               \
     .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row,                         \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
