@@ -24,6 +24,14 @@ typedef enum {
   LENS_CHAIN_ADD,      // chains start from zero; out = out + chain
 } lens_chain;
 
+/// Rows of x rounded to eight bits, group by group: see lens_int8.h.
+typedef struct {
+  int32_t *words; // [m][ld_words]: four signed bytes each
+  int32_t *sums;  // [m][ld_groups]: of a group's bytes
+  float *scales;  // [m][ld_groups]
+  int64_t ld_words, ld_groups;
+} lens_rounded;
+
 /// What a product's tile fetches into cache beside its own rows of w: `step` bytes (64 or 128) from `from` on for every k.
 /// Tiles after the first find their own rows in cache, and so have time to bring what comes next. from NULL: its own rows, ahead.
 typedef struct {
@@ -37,6 +45,7 @@ typedef struct {
   lens_matrix w;
   const float *x;
   int64_t ld_x;
+  lens_rounded rounded; // where lens_linear_int8 puts x
   float *out;
   int64_t ld_out;
   lens_epilogue epilogue;
@@ -67,6 +76,10 @@ struct lens_isa {
                  float *dst, int64_t ld);
   /// Rows row ..< row + rows (at most LENS_ROW_CHUNK) of one panel, epilogue included.
   void (*linear_panel)(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel);
+  /// Row `row` of x into call->rounded.
+  void (*round_row)(const lens_linear_call *call, int64_t row);
+  /// As linear_panel, from call->rounded; w is quantised. The same bits on every set, epilogue aside.
+  void (*int8_panel)(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel);
 
   void (*activation)(lens_act act, int64_t count, const float *x, float *out);
   void (*xielu)(int64_t count, const float *x, float alpha_p, float alpha_n, float beta, float eps, float *out);
@@ -136,7 +149,9 @@ struct lens_isa {
 extern const lens_isa lens_isa_portable;
 #if defined(__x86_64__)
 extern const lens_isa lens_isa_avx2;
+extern const lens_isa lens_isa_avx2vnni;
 extern const lens_isa lens_isa_avx512;
+extern const lens_isa lens_isa_avx512vnni;
 #endif
 
 #endif

@@ -111,29 +111,51 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
   }
 }
 
-static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
-  _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
+/// The wanted columns of a panel.
+typedef struct {
+  int64_t begin, end, offset, vecs; // whole vectors from offset on; the lanes outside begin ..< end are never stored
+} panel_columns;
+
+LENS_INLINE panel_columns wanted_columns(const lens_linear_call *call, int64_t panel) {
   const int64_t column = panel * LENS_PANEL;
   const int64_t begin = call->n_begin > column ? call->n_begin - column : 0;
   const int64_t end = call->n_end < column + LENS_PANEL ? call->n_end - column : LENS_PANEL;
-  const int64_t offset = begin / LENS_LANES * LENS_LANES; // whole vectors; the lanes outside are never stored
-  const int64_t vecs = (end - offset + LENS_LANES - 1) / LENS_LANES;
+  const int64_t offset = begin / LENS_LANES * LENS_LANES;
+  return (panel_columns){begin, end, offset, (end - offset + LENS_LANES - 1) / LENS_LANES};
+}
 
+/// Totals (row stride LENS_PANEL) of rows row ..< row + rows to where the call wants them.
+LENS_INLINE void linear_store(const lens_linear_call *call, const float *totals, int64_t row, int64_t rows, int64_t panel,
+                              panel_columns columns) {
+  const lens_linear_call own = *call; // what is stored may lie anywhere, but not here
+  const bool isWhole = columns.begin == 0 && columns.end == LENS_PANEL;
+  for (int64_t r = 0; r < rows; r++) {
+    const float *from = totals + r * LENS_PANEL;
+    if (isWhole) {
+      for (int64_t c = 0; c < LENS_PANEL; c += LENS_LANES)
+        linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, 0, LENS_LANES);
+      continue;
+    }
+    for (int64_t c = columns.offset; c < columns.end; c += LENS_LANES) {
+      const int64_t first = columns.begin > c ? columns.begin - c : 0, last = columns.end - c < LENS_LANES ? columns.end - c : LENS_LANES;
+      linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, first, last);
+    }
+  }
+}
+
+static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
+  _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
+  const panel_columns columns = wanted_columns(call, panel);
   const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
   const float *x = call->x + row * call->ld_x;
   if (call->k_end <= call->k_begin) {
     memset(totals, 0, sizeof totals);
   } else if (call->w.format == LENS_FORMAT_F32) {
-    linear_totals(call, x, rows, (const float *)w, offset, vecs, totals);
+    linear_totals(call, x, rows, (const float *)w, columns.offset, columns.vecs, totals);
   } else {
-    expanded_totals(call, x, rows, w, offset, vecs, totals);
+    expanded_totals(call, x, rows, w, columns.offset, columns.vecs, totals);
   }
-
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = offset; c < end; c += LENS_LANES) {
-      const int64_t from = begin > c ? begin - c : 0, to = end - c < LENS_LANES ? end - c : LENS_LANES;
-      linear_finish(call, load(totals + r * LENS_PANEL + c), row + r, column + c, from, to);
-    }
+  linear_store(call, totals, row, rows, panel, columns);
 }
 
 #endif
