@@ -10,7 +10,7 @@ static bool key_masked(const lens_tile *t, int64_t key) {
 /// The smallest interval of key positions that holds every visible key of row r.
 static lens_span visible(const lens_tile *t, int64_t r) {
   const lens_attention_args *a = t->args;
-  const int64_t p = a->keys - a->queries + t->query + r;
+  const int64_t p = a->keys - a->queries + lens_tile_query(t, r);
   lens_span s = {lens_max(0, a->first[t->b]), a->causal ? lens_min(a->keys, p + 1) : a->keys};
   if (a->window > 0) s.begin = lens_max(s.begin, p - a->window + 1);
   while (s.begin < s.end && key_masked(t, s.begin)) s.begin++;
@@ -54,9 +54,9 @@ lens_span lens_tile_all_pages(const lens_tile *t) {
 
 /// Adds what the head adds at each distance to the scores of a query at `position`: constant beyond the reach, a copy of the
 /// table between.
-static void add_relative(const lens_tile *t, lens_span s, int64_t position, float *row) {
+static void add_relative(const lens_tile *t, int64_t head, lens_span s, int64_t position, float *row) {
   const lens_attention_args *a = t->args;
-  const float *table = a->relative + t->head * (2 * a->reach + 1);
+  const float *table = a->relative + head * (2 * a->reach + 1);
   const int64_t origin = position + t->shift; // the slot at distance 0
   const int64_t low = lens_min(s.end, lens_max(s.begin, origin - a->reach));
   const int64_t high = lens_max(low, lens_min(s.end, origin + a->reach + 1));
@@ -74,42 +74,59 @@ static float to_bfloat16(float x) {
   return x;
 }
 
-static void add_rounded_alibi(const lens_tile *t, lens_span s, float *row) {
-  const float slope = to_bfloat16(t->args->alibi[t->head]), scale = t->args->score_scale;
+static void add_rounded_alibi(const lens_tile *t, int64_t head, lens_span s, float *row) {
+  const float slope = to_bfloat16(t->args->alibi[head]), scale = t->args->score_scale;
   const int64_t origin = t->args->first[t->b] + t->shift; // the slot of the row's first real token
   for (int64_t slot = s.begin; slot < s.end; slot++) row[slot] += to_bfloat16(slope * (float)(slot - origin)) * scale;
 }
 
-void lens_tile_products(const lens_tile *t) {
-  const lens_attention_args *a = t->args;
-  const float *q = a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
-  const lens_span all = lens_tile_all_pages(t);
-  int64_t end = 0; // of the last slot any row sees; whole vectors past it are left out
+/// Slots of a page up to the last one any row sees, in whole vectors; the rest are left out.
+static int64_t page_vectors(const lens_tile *t, int64_t page) {
+  int64_t end = page;
   for (int64_t r = 0; r < t->rows; r++) end = lens_max(end, t->range[r].end);
-  for (int64_t slot = all.begin; slot < all.end; slot += LENS_PAGE)
-    t->isa->product(t->rows, lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - slot, LENS_LANES)), q,
-                    a->heads * a->d_head, a->d_head, lens_tile_keys(t, slot), LENS_PAGE, t->scores + slot, t->slots, LENS_CHAIN_START);
+  return lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - page, LENS_LANES));
+}
+
+static void page_products(const lens_tile *t, int64_t page, const float *next) {
+  const lens_attention_args *a = t->args;
+  const float *q = t->q ? t->q : a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
+  t->isa->product_then(t->rows, page_vectors(t, page), q, t->q ? a->d_head : a->heads * a->d_head, a->d_head,
+                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next);
+}
+
+void lens_tile_products(const lens_tile *t) {
+  const lens_span all = lens_tile_all_pages(t);
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) page_products(t, page, NULL);
+}
+
+/// Row r's share of a page: `s` is what it sees of it.
+static void finish_scores(const lens_tile *t, int64_t r, int64_t page, lens_span s) {
+  const lens_attention_args *a = t->args;
+  float *row = t->scores + r * t->slots;
+  const int64_t position = a->keys - a->queries + lens_tile_query(t, r), head = lens_tile_head(t, r);
+  const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
+                                .alibi = a->alibi && !a->rounds_alibi ? a->alibi + head : NULL,
+                                .distance = page - t->shift - position};
+  t->isa->score_row(&step, lens_ceil_div(s.end - page, LENS_LANES) * LENS_LANES, row + page);
+  if (a->relative) add_relative(t, head, s, position, row);
+  if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, head, s, row);
+  for (int64_t slot = page; slot < s.begin; slot++) row[slot] = -INFINITY;
+  for (int64_t slot = s.end; slot < page + LENS_PAGE; slot++) row[slot] = -INFINITY;
+  for (int64_t slot = s.begin; a->key_mask && slot < s.end; slot++)
+    if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
+}
+
+void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next) {
+  page_products(t, page, next);
+  for (int64_t r = 0; r < t->rows; r++) {
+    const lens_span s = {lens_max(t->range[r].begin, page), lens_min(t->range[r].end, page + LENS_PAGE)};
+    if (s.begin < s.end) finish_scores(t, r, page, s);
+  }
 }
 
 void lens_tile_scores(const lens_tile *t) {
-  const lens_attention_args *a = t->args;
-  lens_tile_products(t);
-  for (int64_t r = 0; r < t->rows; r++) {
-    float *row = t->scores + r * t->slots;
-    const lens_span pages = lens_tile_pages(t, r), s = t->range[r];
-    const int64_t position = a->keys - a->queries + t->query + r;
-    const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
-                                  .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL,
-                                  .distance = pages.begin - t->shift - position};
-    t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
-    if (a->relative) add_relative(t, s, position, row);
-    if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, s, row);
-    for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
-    for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;
-    if (!a->key_mask) continue;
-    for (int64_t slot = s.begin; slot < s.end; slot++)
-      if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
-  }
+  const lens_span all = lens_tile_all_pages(t);
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_score_page(t, page, NULL);
 }
 
 void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing) {

@@ -51,6 +51,12 @@ struct lens_isa {
   /// element over `count`. rows in 1...tile_rows. Writes whole vectors; count 0 is a chain of zero.
   void (*product)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                   float *out, int64_t ld_out, lens_chain chain);
+  /// The same; meanwhile fetches as many rows from `next` on (NULL: none), as far apart as those of w.
+  void (*product_then)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
+                       float *out, int64_t ld_out, lens_chain chain, const float *next);
+  /// The same with row r's chain over k in begin[r] ..< end[r] alone, and zero where that is empty.
+  void (*product_ragged)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,
+                         const float *w, int64_t ld_w, float *out, int64_t ld_out);
   /// Rows k_begin ..< k_end of a panel, as float32: its columns offset ..< offset + 16 * vecs (offset a multiple of 16) to
   /// dst[k_end - k_begin][16 * vecs] (row stride ld).
   void (*expand)(lens_format format, const void *panel, int64_t k_begin, int64_t k_end, int64_t offset, int64_t vecs,

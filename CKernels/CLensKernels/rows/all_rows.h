@@ -13,6 +13,8 @@
 
 #include "weight_rows.h"
 
+#include "finish_rows.h"
+
 #include "linear_rows.h"
 #include "norm_rows.h"
 #include "rotary_rows.h"
@@ -29,6 +31,7 @@
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
     .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
+    .product_then = product_then, .product_ragged = product_ragged,                                                 \
     .expand = expand, .linear_panel = linear_panel, .activation = activation_row, .xielu = xielu_row,                \
     .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row,                         \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
