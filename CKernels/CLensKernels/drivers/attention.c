@@ -115,18 +115,12 @@ static void find_pattern(const lens_tile *t) {
   const lens_attention_args *a = t->args;
   for (int64_t r = 0; r < t->rows; r++) {
     const int64_t at = lens_tile_row(t, r);
-    const lens_span pages = lens_tile_pages(t, r);
-    if (a->pattern_in) {
-      lens_tile_take(t, r, a->pattern_in + at, 0.0f);
-    } else {
-      if (a->scores_in) lens_tile_take(t, r, a->scores_in + at, -INFINITY);
-      if (a->scores_out) give_row(t, r, a->scores_out + at, -INFINITY);
-      if (!a->pattern_out && !a->z) continue;
-      t->isa->pattern_row(pages.end - pages.begin, a->sinks ? a->sinks + lens_tile_head(t, r) : NULL,
-                          t->scores + r * t->slots + pages.begin);
-    }
-    if (a->pattern_out) give_row(t, r, a->pattern_out + at, 0.0f);
+    if (a->pattern_in) lens_tile_take(t, r, a->pattern_in + at, 0.0f);
+    if (a->scores_in) lens_tile_take(t, r, a->scores_in + at, -INFINITY);
+    if (a->scores_out && !a->pattern_in) give_row(t, r, a->scores_out + at, -INFINITY);
   }
+  if (!a->pattern_in && (a->pattern_out || a->z)) lens_tile_pattern(t, 0, t->rows);
+  for (int64_t r = 0; a->pattern_out && r < t->rows; r++) give_row(t, r, a->pattern_out + lens_tile_row(t, r), 0.0f);
 }
 
 static void attend_values(const block *b) {
@@ -210,9 +204,9 @@ void lens_attention(const lens_isa *isa, const lens_attention_args *args) {
   const int threads = (int)lens_min(
       room, lens_threads_for(a->batch * a->heads * a->queries * a->keys * lens_max(1, a->d_head), tasks));
   lens_runs runs;
-  lens_deal(&runs, tasks, threads);
+  lens_deal(&runs, tasks, 1, threads);
   LENS_PARALLEL(threads)
-  for (int64_t task; (task = lens_next_task(&runs)) >= 0;) {
+  for (int64_t task, count; (task = lens_next_tasks(&runs, &count)) >= 0;) {
     const int64_t pair = task / p.blocks, index = task % p.blocks;
     float *scratch = a->scratch + lens_thread_index() * per_thread;
     block b;

@@ -99,34 +99,52 @@ void lens_tile_products(const lens_tile *t) {
   for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) page_products(t, page, NULL);
 }
 
-/// Row r's share of a page: `s` is what it sees of it.
-static void finish_scores(const lens_tile *t, int64_t r, int64_t page, lens_span s) {
+/// What is added to scores of slots s that row r sees, besides ALiBi, and keys masked among them.
+static void finish_row(const lens_tile *t, int64_t r, lens_span s) {
   const lens_attention_args *a = t->args;
+  const int64_t head = lens_tile_head(t, r);
   float *row = t->scores + r * t->slots;
-  const int64_t position = a->keys - a->queries + lens_tile_query(t, r), head = lens_tile_head(t, r);
-  const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
-                                .alibi = a->alibi && !a->rounds_alibi ? a->alibi + head : NULL,
-                                .distance = page - t->shift - position};
-  t->isa->score_row(&step, lens_ceil_div(s.end - page, LENS_LANES) * LENS_LANES, row + page);
-  if (a->relative) add_relative(t, head, s, position, row);
+  if (a->relative) add_relative(t, head, s, a->keys - a->queries + lens_tile_query(t, r), row);
   if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, head, s, row);
-  for (int64_t slot = page; slot < s.begin; slot++) row[slot] = -INFINITY;
-  for (int64_t slot = s.end; slot < page + LENS_PAGE; slot++) row[slot] = -INFINITY;
   for (int64_t slot = s.begin; a->key_mask && slot < s.end; slot++)
     if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
 }
 
 void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next) {
+  const lens_attention_args *a = t->args;
   page_products(t, page, next);
+  int64_t begin[LENS_TILE_ROWS_MAX], end[LENS_TILE_ROWS_MAX];
   for (int64_t r = 0; r < t->rows; r++) {
-    const lens_span s = {lens_max(t->range[r].begin, page), lens_min(t->range[r].end, page + LENS_PAGE)};
-    if (s.begin < s.end) finish_scores(t, r, page, s);
+    begin[r] = lens_max(t->range[r].begin - page, 0);
+    end[r] = lens_min(t->range[r].end - page, LENS_PAGE);
   }
+  const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
+                                .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL, .alibi_step = t->across_heads,
+                                .distance = page - t->shift - (a->keys - a->queries + t->query), .distance_step = !t->across_heads};
+  t->isa->score_rows(&step, t->rows, begin, end, t->scores + page, t->slots);
+  if (!a->relative && !a->key_mask && !(a->alibi && a->rounds_alibi)) return;
+  for (int64_t r = 0; r < t->rows; r++)
+    if (begin[r] < end[r]) finish_row(t, r, (lens_span){page + begin[r], page + end[r]});
 }
 
 void lens_tile_scores(const lens_tile *t) {
   const lens_span all = lens_tile_all_pages(t);
   for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_score_page(t, page, NULL);
+}
+
+void lens_tile_pattern(const lens_tile *t, int64_t row, int64_t count) {
+  const lens_attention_args *a = t->args;
+  int64_t slots[LENS_TILE_ROWS_MAX], used[LENS_TILE_ROWS_MAX];
+  const float *sinks[LENS_TILE_ROWS_MAX];
+  float *scores[LENS_TILE_ROWS_MAX];
+  for (int64_t i = 0; i < count; i++) {
+    const lens_span pages = lens_tile_pages(t, row + i);
+    slots[i] = pages.end - pages.begin;
+    used[i] = lens_ceil_div(t->range[row + i].end - pages.begin, LENS_LANES) * LENS_LANES;
+    sinks[i] = a->sinks ? a->sinks + lens_tile_head(t, row + i) : NULL;
+    scores[i] = t->scores + (row + i) * t->slots + pages.begin;
+  }
+  t->isa->pattern_rows(count, slots, used, sinks, scores);
 }
 
 void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing) {

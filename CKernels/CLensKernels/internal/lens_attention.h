@@ -42,6 +42,8 @@ void lens_tile_products(const lens_tile *t);
 void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next);
 /// Finished scores of whole pages around each row's range, -inf wherever the row may not look; in scratch.
 void lens_tile_scores(const lens_tile *t);
+/// Rows row ..< row + count of the finished scores to their pattern; in scratch.
+void lens_tile_pattern(const lens_tile *t, int64_t row, int64_t count);
 /// Row r of the caller's scores or pattern into scratch, `nothing` in the rest of its pages.
 void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing);
 

@@ -35,11 +35,13 @@ typedef struct {
   lens_epilogue epilogue;
 } lens_linear_call;
 
-/// Finishing of one row of attention scores; slot i of the row holds key `first_key + i`.
+/// Finishing of a page of scores of some rows; slot i holds key `first_key + i`.
 typedef struct {
   float scale, softcap;
-  const float *alibi; // the head's slope, or NULL
-  int64_t distance;   // first_key - the query's position
+  const float *alibi;     // the slope of row 0's head, or NULL
+  int64_t alibi_step;     // from a row's slope to the next one's
+  int64_t distance;       // first_key - the position of row 0's query
+  int64_t distance_step;  // how much less it is for each next row
 } lens_score_step;
 
 struct lens_isa {
@@ -84,11 +86,12 @@ struct lens_isa {
   void (*rotary_row)(int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent, float direction, const float *x,
                      const float *cos, const float *sin, float *out);
 
-  /// In place over `count` slots: scale, softcap, ALiBi, in that order.
-  void (*score_row)(const lens_score_step *step, int64_t count, float *scores);
-  /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
-  /// sink's score last, where there is one.
-  void (*pattern_row)(int64_t count, const float *sink, float *scores);
+  /// In place, over the page of each row (row stride ld): scale, softcap, ALiBi, in that order; -inf outside slots begin[r] ..<
+  /// end[r]. Rows that see nothing of it are left alone.
+  void (*score_rows)(const lens_score_step *step, int64_t rows, const int64_t *begin, const int64_t *end, float *scores, int64_t ld);
+  /// Softmax in place over whole pages (count[r] a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
+  /// sink's score last, where there is one. From used[r] on, a multiple of LENS_LANES, nothing is visible: zeros are written.
+  void (*pattern_rows)(int64_t rows, const int64_t *count, const int64_t *used, const float *const *sinks, float *const *scores);
 
   /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
   /// with zeros.

@@ -1,6 +1,6 @@
 // lens_parallel.h: the only door to OpenMP. A driver writes LENS_PARALLEL_FOR(threads) before a loop whose iterations
 // write disjoint outputs. The split is static: clang's schedule(dynamic) does not link with every libomp. Where a task is
-// long, LENS_PARALLEL with lens_next_task lets a thread that is through take over what another has not begun.
+// long, LENS_PARALLEL with lens_next_tasks lets a thread that is through take over what another has not begun.
 // Without OpenMP the loops run serially, with the same bits.
 #ifndef LENS_PARALLEL_H
 #define LENS_PARALLEL_H
@@ -41,40 +41,53 @@ static inline int64_t lens_ceil_div(int64_t a, int64_t b) { return (a + b - 1) /
 #define LENS_RUNS_MAX 64
 
 /// Tasks dealt out to threads in runs. A thread goes through its own run from the front, which keeps neighbouring tasks in
-/// one cache, and then takes from the back of the longest run left.
+/// one cache, and then takes from the back of the longest run left. Tasks come in batches that are better done by one thread;
+/// near the end of a run they are given out one by one, so that threads end together.
 typedef struct {
   int count;
+  int64_t batch;
   struct {
     _Alignas(64) _Atomic uint64_t left; // begin in the upper half, end in the lower
   } run[LENS_RUNS_MAX];
 } lens_runs;
 
-/// Tasks 0 ..< tasks, fewer than 2^32, for `threads` threads.
-static inline void lens_deal(lens_runs *runs, int64_t tasks, int threads) {
+/// `batches` batches of `batch` tasks each, fewer than 2^32 altogether, for `threads` threads.
+static inline void lens_deal(lens_runs *runs, int64_t batches, int64_t batch, int threads) {
   runs->count = threads < LENS_RUNS_MAX ? threads : LENS_RUNS_MAX;
+  runs->batch = batch;
   for (int i = 0; i < runs->count; i++)
-    atomic_init(&runs->run[i].left, (uint64_t)(tasks * i / runs->count) << 32 | (uint64_t)(tasks * (i + 1) / runs->count));
+    atomic_init(&runs->run[i].left, (uint64_t)(batches * i / runs->count * batch) << 32 | (uint64_t)(batches * (i + 1) / runs->count * batch));
 }
 
-/// The calling thread's next task; -1 when all have been taken.
-static inline int64_t lens_next_task(lens_runs *runs) {
+static inline int64_t lens_run_length(uint64_t left) { return (int64_t)(uint32_t)left - (int64_t)(left >> 32); }
+
+/// How many tasks to take where those at `edge` are the next ones.
+static inline uint64_t lens_run_share(const lens_runs *runs, uint64_t left, uint64_t edge) {
+  return edge % (uint64_t)runs->batch == 0 && lens_run_length(left) >= 3 * runs->batch ? (uint64_t)runs->batch : 1;
+}
+
+/// The calling thread's next task, and how many follow it in its batch that are its own too; -1 when all have been taken.
+static inline int64_t lens_next_tasks(lens_runs *runs, int64_t *count) {
   const int own = lens_thread_index() % runs->count;
   uint64_t left = atomic_load_explicit(&runs->run[own].left, memory_order_relaxed);
-  while (left >> 32 < (uint32_t)left)
-    if (atomic_compare_exchange_weak_explicit(&runs->run[own].left, &left, left + ((uint64_t)1 << 32), memory_order_relaxed,
-                                              memory_order_relaxed))
+  while (lens_run_length(left) > 0) {
+    const uint64_t share = lens_run_share(runs, left, left >> 32);
+    *count = (int64_t)share;
+    if (atomic_compare_exchange_weak_explicit(&runs->run[own].left, &left, left + (share << 32), memory_order_relaxed, memory_order_relaxed))
       return (int64_t)(left >> 32);
+  }
   for (;;) {
     int from = -1;
-    uint64_t most = 0;
+    int64_t most = 0;
     for (int i = 0; i < runs->count; i++) {
       const uint64_t other = atomic_load_explicit(&runs->run[i].left, memory_order_relaxed);
-      const uint64_t length = (uint32_t)other > other >> 32 ? (uint32_t)other - (other >> 32) : 0;
-      if (length > most) most = length, from = i, left = other;
+      if (lens_run_length(other) > most) most = lens_run_length(other), from = i, left = other;
     }
     if (from < 0) return -1;
-    if (atomic_compare_exchange_weak_explicit(&runs->run[from].left, &left, left - 1, memory_order_relaxed, memory_order_relaxed))
-      return (int64_t)(uint32_t)left - 1;
+    const uint64_t share = lens_run_share(runs, left, (uint32_t)left);
+    *count = (int64_t)share;
+    if (atomic_compare_exchange_weak_explicit(&runs->run[from].left, &left, left - share, memory_order_relaxed, memory_order_relaxed))
+      return (int64_t)((uint32_t)left - share);
   }
 }
 

@@ -36,7 +36,7 @@
     .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row,                         \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
-    .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .rotary_row = rotary_row, .score_rows = score_rows, .pattern_rows = pattern_rows,                                   \
     .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
     .softcap_gradient_row = softcap_gradient_row, .dot_row = dot_row,                                               \
     .adam = adam_row, .sgd = sgd_row, .square_sum = square_sum_row, .log_sum_exp_double = log_sum_exp_double_row,   \
