@@ -12,8 +12,10 @@
 #define AHEAD 4
 
 /// Most tiles in a block, and how many there are however long the rows of scores.
-#define TILES_MAX 12
+#define TILES_MAX 8
 #define TILES_LEAST 4
+/// How many of them share what is fetched of the next page.
+#define SHARING 4
 /// Floats of scores that stay in the second cache.
 #define SCORES (96 * 1024)
 
@@ -62,7 +64,7 @@ static lens_chain page_chain(const lens_tile *t, int64_t r, int64_t page) {
 }
 
 /// Adds one page's share to the totals: the pattern there times its values. Meanwhile fetches from `next` on.
-static void weigh_page(const lens_tile *t, int64_t page, const float *next) {
+static void weigh_page(const lens_tile *t, int64_t page, lens_fetch next) {
   const int64_t d_value = lens_value_width(t->args->d_head), vecs = d_value / LENS_LANES;
   int64_t begin[LENS_TILE_ROWS_MAX], end[LENS_TILE_ROWS_MAX];
   bool same = true;
@@ -74,7 +76,7 @@ static void weigh_page(const lens_tile *t, int64_t page, const float *next) {
   const float *pattern = t->scores + page, *values = lens_tile_values(t, page);
   if (same && begin[0] < end[0]) { // the usual page
     t->isa->product_then(t->rows, vecs, pattern + begin[0], t->slots, end[0] - begin[0], values + begin[0] * d_value, d_value,
-                         t->total, d_value, page_chain(t, 0, page), next);
+                         t->total, d_value, page_chain(t, 0, page), next.from, next.step);
     return;
   }
   t->isa->product_ragged(t->rows, vecs, pattern, t->slots, begin, end, values, d_value, t->chain, d_value);
@@ -96,18 +98,28 @@ typedef struct {
 
 static bool reads(const block *b, int64_t tile, int64_t page) { return b->pages[tile].begin <= page && page < b->pages[tile].end; }
 
-/// Rows to fetch while tile `i` runs over `page`: the last one that runs brings the next page.
-static const float *next_rows(const block *b, int64_t i, int64_t page, const float *(*rows)(const lens_tile *, int64_t)) {
-  if (b->tile[0].page || page + LENS_PAGE >= b->all.end) return NULL;
-  for (int64_t later = i + 1; later < b->count; later++)
-    if (reads(b, later, page)) return NULL;
-  return rows(&b->tile[0], page + LENS_PAGE);
+/// What to fetch while tile `i` runs over `page`: the next page's rows, of `width` floats. One tile fetches them all; of more,
+/// the first ones share them.
+static lens_fetch next_rows(const block *b, int64_t i, int64_t page, int64_t width, const float *(*rows)(const lens_tile *, int64_t)) {
+  if (b->tile[0].page || page + LENS_PAGE >= b->all.end) return (lens_fetch){0};
+  const float *next = rows(&b->tile[0], page + LENS_PAGE);
+  if (b->count < SHARING) return i == 0 ? (lens_fetch){next, 0} : (lens_fetch){0};
+  return i < SHARING ? (lens_fetch){next + i * (LENS_PAGE * width / SHARING), width > LENS_PAGE ? 128 : 64} : (lens_fetch){0};
 }
 
+/// Scores are finished one tile later than their products, which are then out of the processor's pipeline.
 static void find_scores(const block *b) {
-  for (int64_t page = b->all.begin; page < b->all.end; page += LENS_PAGE)
-    for (int64_t i = 0; i < b->count; i++)
-      if (reads(b, i, page)) lens_tile_score_page(&b->tile[i], page, next_rows(b, i, page, lens_tile_keys));
+  const int64_t d_head = b->tile[0].args->d_head;
+  for (int64_t page = b->all.begin; page < b->all.end; page += LENS_PAGE) {
+    const lens_tile *before = NULL;
+    for (int64_t i = 0; i < b->count; i++) {
+      if (!reads(b, i, page)) continue;
+      lens_tile_page_products(&b->tile[i], page, next_rows(b, i, page, d_head, lens_tile_keys));
+      if (before) lens_tile_finish_page(before, page);
+      before = &b->tile[i];
+    }
+    if (before) lens_tile_finish_page(before, page);
+  }
 }
 
 /// From scores, found or the caller's, to the pattern; and what the caller wants of both.
@@ -130,7 +142,7 @@ static void attend_values(const block *b) {
     memset(b->tile[i].total, 0, (size_t)(b->tile[i].rows * d_value) * sizeof(float));
   for (int64_t page = b->all.begin; page < b->all.end; page += LENS_PAGE)
     for (int64_t i = 0; i < b->count; i++)
-      if (reads(b, i, page)) weigh_page(&b->tile[i], page, next_rows(b, i, page, lens_tile_values));
+      if (reads(b, i, page)) weigh_page(&b->tile[i], page, next_rows(b, i, page, d_value, lens_tile_values));
   for (int64_t i = 0; i < b->count; i++)
     for (int64_t r = 0; r < b->tile[i].rows; r++) {
       const lens_tile *t = &b->tile[i];

@@ -87,16 +87,16 @@ static int64_t page_vectors(const lens_tile *t, int64_t page) {
   return lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - page, LENS_LANES));
 }
 
-static void page_products(const lens_tile *t, int64_t page, const float *next) {
+void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next) {
   const lens_attention_args *a = t->args;
   const float *q = t->q ? t->q : a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
   t->isa->product_then(t->rows, page_vectors(t, page), q, t->q ? a->d_head : a->heads * a->d_head, a->d_head,
-                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next);
+                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next.from, next.step);
 }
 
 void lens_tile_products(const lens_tile *t) {
   const lens_span all = lens_tile_all_pages(t);
-  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) page_products(t, page, NULL);
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_page_products(t, page, (lens_fetch){0});
 }
 
 /// What is added to scores of slots s that row r sees, besides ALiBi, and keys masked among them.
@@ -110,9 +110,8 @@ static void finish_row(const lens_tile *t, int64_t r, lens_span s) {
     if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
 }
 
-void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next) {
+void lens_tile_finish_page(const lens_tile *t, int64_t page) {
   const lens_attention_args *a = t->args;
-  page_products(t, page, next);
   int64_t begin[LENS_TILE_ROWS_MAX], end[LENS_TILE_ROWS_MAX];
   for (int64_t r = 0; r < t->rows; r++) {
     begin[r] = lens_max(t->range[r].begin - page, 0);
@@ -129,7 +128,8 @@ void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next) {
 
 void lens_tile_scores(const lens_tile *t) {
   const lens_span all = lens_tile_all_pages(t);
-  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_score_page(t, page, NULL);
+  lens_tile_products(t);
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_finish_page(t, page);
 }
 
 void lens_tile_pattern(const lens_tile *t, int64_t row, int64_t count) {

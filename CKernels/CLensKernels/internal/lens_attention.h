@@ -38,8 +38,15 @@ lens_span lens_tile_pages(const lens_tile *t, int64_t r);
 lens_span lens_tile_all_pages(const lens_tile *t);
 /// Queries times keys, unscaled, up to the last slot any row sees; in scratch.
 void lens_tile_products(const lens_tile *t);
-/// Finished scores of one page, as below; while they are found, `next` is fetched: another page's keys, or NULL.
-void lens_tile_score_page(const lens_tile *t, int64_t page, const float *next);
+/// What is fetched while a tile runs over a page: see product_then.
+typedef struct {
+  const float *from;
+  int64_t step;
+} lens_fetch;
+
+/// Products of one page, and then, in a second step, what is done to them: finished scores of it, as below.
+void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next);
+void lens_tile_finish_page(const lens_tile *t, int64_t page);
 /// Finished scores of whole pages around each row's range, -inf wherever the row may not look; in scratch.
 void lens_tile_scores(const lens_tile *t);
 /// Rows row ..< row + count of the finished scores to their pattern; in scratch.

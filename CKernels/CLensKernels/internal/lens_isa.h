@@ -53,9 +53,10 @@ struct lens_isa {
   /// element over `count`. rows in 1...tile_rows. Writes whole vectors; count 0 is a chain of zero.
   void (*product)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                   float *out, int64_t ld_out, lens_chain chain);
-  /// The same; meanwhile fetches as many rows from `next` on (NULL: none), as far apart as those of w.
+  /// The same; meanwhile fetches from `next` on (NULL: nothing): step (64 or 128) bytes for every k, or, where step is 0, as
+  /// many rows as w has, as far apart.
   void (*product_then)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
-                       float *out, int64_t ld_out, lens_chain chain, const float *next);
+                       float *out, int64_t ld_out, lens_chain chain, const float *next, int64_t step);
   /// The same with row r's chain over k in begin[r] ..< end[r] alone, and zero where that is empty.
   void (*product_ragged)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,
                          const float *w, int64_t ld_w, float *out, int64_t ld_out);

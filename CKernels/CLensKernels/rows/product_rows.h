@@ -86,16 +86,17 @@ LENS_INLINE void ragged_tile(const int rows, const int vecs, const float *x, int
     if (end[r] < common_end) common_end = end[r];
   }
   if (common >= common_end) common = common_end = high; // nowhere do all take part
-  for (int64_t k = low; k < high; k++) {
-    const bool all = k >= common && k < common_end;
-    v16 column[4];
-    for (int c = 0; c < vecs; c++) column[c] = load(w + k * ld_w + c * LENS_LANES);
-    for (int r = 0; r < rows; r++) {
-      if (!all && (k < begin[r] || k >= end[r])) continue;
-      const v16 factor = splat(x[r * ld_x + k]);
-      for (int c = 0; c < vecs; c++) acc[r][c] = LENS_FMA(factor, column[c], acc[r][c]);
+  const int64_t stops[4] = {low, common, common_end, high};
+  for (int part = 0; part < 3; part++)
+    for (int64_t k = stops[part]; k < stops[part + 1]; k++) {
+      v16 column[4];
+      for (int c = 0; c < vecs; c++) column[c] = load(w + k * ld_w + c * LENS_LANES);
+      for (int r = 0; r < rows; r++) {
+        if (part != 1 && (k < begin[r] || k >= end[r])) continue;
+        const v16 factor = splat(x[r * ld_x + k]);
+        for (int c = 0; c < vecs; c++) acc[r][c] = LENS_FMA(factor, column[c], acc[r][c]);
+      }
     }
-  }
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < vecs; c++) store(out + r * ld_out + c * LENS_LANES, acc[r][c]);
 }
@@ -151,8 +152,9 @@ static void product(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, in
 }
 
 static void product_then(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
-                         float *out, int64_t ld_out, lens_chain chain, const float *next) {
-  product_fetching(rows, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, (tile_fetch){NULL, 0, next});
+                         float *out, int64_t ld_out, lens_chain chain, const float *next, int64_t step) {
+  const tile_fetch fetch = step > 0 ? (tile_fetch){(const char *)next, step, NULL} : (tile_fetch){NULL, 0, next};
+  product_fetching(rows, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, fetch);
 }
 
 static void product_ragged(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,
