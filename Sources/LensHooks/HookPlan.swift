@@ -116,11 +116,11 @@ public struct HookPlan {
         entry(HookPoint(site, stack: stack, layer: layer)).map { !$0.gradientBodies.isEmpty } ?? false
     }
 
-    /// Whether anyone looks at anything in a block.
-    package func touchesBlock(_ layer: Int) -> Bool {
+    /// Whether anyone looks at anything in a block, its first residual stream set aside where that is asked.
+    package func touchesBlock(_ layer: Int, besidesResidPre: Bool = false) -> Bool {
         guard !entries.isEmpty else { return false }
         return HookSite.allCases.contains { site in
-            guard site.isInBlock else { return false }
+            guard site.isInBlock, !(besidesResidPre && site == .residPre) else { return false }
             return site.isPerExpert ? (0..<experts).contains { touches(site, layer, expert: $0) } : touches(site, layer)
         }
     }

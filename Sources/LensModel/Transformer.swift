@@ -183,13 +183,18 @@ public struct Transformer: Sendable {
             tokens = given
         case .embeddings(let embeddings, let then): stream = try pass.embed(embeddings, then: then)
         }
+        let onlyLast = wantsOnlyLast(pass, options, stopped: stopped)
+        // From the last block's queries on, too, unless someone looks into that block.
+        if onlyLast, pass.pos > 1, range.contains(config.nLayers - 1), !pass.plan.touchesBlock(config.nLayers - 1, besidesResidPre: true) {
+            pass.narrowingLayer = config.nLayers - 1
+        }
         for layer in range {
             if Task.isCancelled || options.cancellation?.isCancelled == true {
                 throw LensError(.cancelled, "the run was cancelled", at: "before layer \(layer)")
             }
             stream = try runBlock(pass, layer, stream, mask, options)
         }
-        var output = try finish(pass, stream, tokens, mask, options, stopped: stopped)
+        var output = try finish(pass, onlyLast ? stream.at(.all, .from(-1)) : stream, tokens, mask, options, stopped: stopped)
         output.cache = options.removeBatchDim ? try pass.cache.removingBatchDim() : pass.cache
         return output
     }
@@ -200,6 +205,12 @@ public struct Transformer: Sendable {
         return try run(input, options, keyValues: &none)
     }
 
+    /// Whether only the last position's logits are asked for, and nobody looks at what becomes of the others after the blocks.
+    private func wantsOnlyLast(_ pass: ForwardPass, _ options: Options, stopped: Bool) -> Bool {
+        options.onlyLastLogits && options.returnType == .logits && !stopped && pass.pos > 0
+            && !HookSite.allCases.contains { !$0.isInBlock && $0.index > HookSite.residPost.index && pass.plan.touches($0) }
+    }
+
     private func finish(_ pass: ForwardPass, _ stream: Tensor, _ tokens: IntTensor?, _ mask: [[Bool]], _ options: Options,
                         stopped: Bool) throws -> Output {
         var output = Output(cache: pass.cache)
@@ -207,9 +218,7 @@ public struct Transformer: Sendable {
             output.residual = stream
             return output
         }
-        let watched = HookSite.allCases.contains { !$0.isInBlock && $0.index > HookSite.residPost.index && pass.plan.touches($0) }
-        let onlyLast = options.onlyLastLogits && !watched && options.returnType == .logits && pass.pos > 0
-        let normalized = try pass.finalNorm(onlyLast ? stream.at(.all, .from(-1)) : stream)
+        let normalized = try pass.finalNorm(stream)
         try pass.pooledHeads(normalized)
         if config.kind == .encoder, options.returnType == .none || !config.unembeds { output.residual = normalized }
         // Nothing is returned then, but someone may look at what would have been.

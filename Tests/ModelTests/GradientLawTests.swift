@@ -46,6 +46,31 @@ import TransformerLens
         }
     }
 
+    /// A metric of the last logits: the same gradients whether or not the other positions were computed in the last block.
+    @Test(arguments: models.filter { $0 != "bert" })
+    func lastLogitsAlone(_ name: String) throws {
+        var (model, input, options) = try base(name)
+        func pickLast(_ output: Transformer.Output) throws -> Tensor {
+            let last = try #require(output.logits).at(.all, .from(-1)).contiguous()
+            return try (last * GradientGolden.weights(last.shape)).sum()
+        }
+        options.gradients = "resid_pre"
+        let whole = try model.runWithGradients(input, options, parameters: .all, of: pickLast)
+        options.onlyLastLogits = true
+        for recomputes in [false, true] {
+            options.recomputesBlocks = recomputes
+            let last = try model.runWithGradients(input, options, parameters: .all, of: pickLast)
+            expectSameBits(last.metric, whole.metric, name)
+            #expect(last.activations.names == whole.activations.names)
+            let pairs = try whole.activations.names.map { ($0, try last.activations[$0], try whole.activations[$0]) }
+                + whole.parameters.map { ($0.key, try #require(last.parameters[$0.key]), $0.value) }
+            for (what, a, b) in pairs {
+                let largest = b.array.map { Double(abs($0)) }.max() ?? 0
+                expectClose(a.array, b.array.map(Double.init), relative: 0, absolute: 1e-5 * largest, "\(name): \(what)")
+            }
+        }
+    }
+
     @Test(arguments: models)
     func recomputedBlocksGiveTheSameBits(_ name: String) throws {
         var (model, input, options) = try base(name)

@@ -106,15 +106,34 @@ import TransformerLens
         }
     }
 
-    /// The last position's logits alone are those of all positions.
-    @Test(arguments: LawModels.names + LawModels.long)
-    func onlyTheLastLogits(_ name: String) throws {
+    /// The last position's logits alone are those of all positions, also where the last block computes nothing else, rows are
+    /// padded, and steps over a key-value cache follow.
+    @Test(arguments: LawModels.names + LawModels.long, [0, 3])
+    func onlyTheLastLogits(_ name: String, _ padding: Int) throws {
         let model = try LawModels.named(name), tokens = try LawModels.tokens(model, batch: 3, pos: 10)
-        var options = Transformer.Options()
+        let mask = try IntTensor(rows: (0..<3).map { row in (0..<10).map { row == 1 && $0 < padding ? 0 : 1 } })
+        var options = Transformer.Options(attentionMask: mask)
+        let all = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
         options.onlyLastLogits = true
         let last = try model.run(.tokens(tokens), options).logits
         #expect(last?.shape == [3, 1, model.config.dVocabOut])
-        expectSameBits(last, try model.run(.tokens(tokens)).logits?.at(.all, .from(-1)), "last logits")
+        expectSameBits(last, try all.logits?.at(.all, .from(-1)), "last logits")
+        // Whoever looks at the last block sees all of its positions.
+        for site in ["resid_pre", "q", "resid_post"] {
+            let point = "blocks.\(model.config.nLayers - 1).\(site == "q" ? "attn.hook_q" : "hook_" + site)"
+            options.cache = .names([point])
+            let watched = try model.run(.tokens(tokens), options)
+            expectSameBits(watched.logits, last, "\(point): logits")
+            expectSameBits(try watched.cache[point], try all.cache[point], point)
+        }
+        guard LawModels.causal.contains(name) || LawModels.long.contains(name) else { return }
+        options.cache = .none
+        var keyValues: KeyValueCache? = KeyValueCache(for: model.config, batch: 3)
+        for chunk in [0..<6, 6..<9, 9..<10] {
+            options.attentionMask = try IntTensor(rows: mask.rows.map { Array($0[chunk]) })
+            let piece = try model.run(.tokens(IntTensor(rows: tokens.rows.map { Array($0[chunk]) })), options, keyValues: &keyValues)
+            expectSameBits(piece.logits, try all.logits?.at(.all, .range(chunk.upperBound - 1..<chunk.upperBound)), "after \(chunk)")
+        }
     }
 
     @Test(arguments: LawModels.names)

@@ -75,8 +75,8 @@ static void weigh_page(const lens_tile *t, int64_t page, lens_fetch next) {
   }
   const float *pattern = t->scores + page, *values = lens_tile_values(t, page);
   if (same && begin[0] < end[0]) { // the usual page
-    t->isa->product_then(t->rows, vecs, pattern + begin[0], t->slots, end[0] - begin[0], values + begin[0] * d_value, d_value,
-                         t->total, d_value, page_chain(t, 0, page), next.from, next.step);
+    t->isa->product_fetching(t->rows, vecs, pattern + begin[0], t->slots, end[0] - begin[0], values + begin[0] * d_value, d_value,
+                             t->total, d_value, page_chain(t, 0, page), next);
     return;
   }
   t->isa->product_ragged(t->rows, vecs, pattern, t->slots, begin, end, values, d_value, t->chain, d_value);
@@ -103,8 +103,9 @@ static bool reads(const block *b, int64_t tile, int64_t page) { return b->pages[
 static lens_fetch next_rows(const block *b, int64_t i, int64_t page, int64_t width, const float *(*rows)(const lens_tile *, int64_t)) {
   if (b->tile[0].page || page + LENS_PAGE >= b->all.end) return (lens_fetch){0};
   const float *next = rows(&b->tile[0], page + LENS_PAGE);
-  if (b->count < SHARING) return i == 0 ? (lens_fetch){next, 0} : (lens_fetch){0};
-  return i < SHARING ? (lens_fetch){next + i * (LENS_PAGE * width / SHARING), width > LENS_PAGE ? 128 : 64} : (lens_fetch){0};
+  if (b->count < SHARING) return (lens_fetch){.rows = i == 0 ? next : NULL};
+  if (i >= SHARING) return (lens_fetch){0};
+  return (lens_fetch){.from = (const char *)(next + i * (LENS_PAGE * width / SHARING)), .step = width > LENS_PAGE ? 128 : 64};
 }
 
 /// Scores are finished one tile later than their products, which are then out of the processor's pipeline.

@@ -90,8 +90,8 @@ static int64_t page_vectors(const lens_tile *t, int64_t page) {
 void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next) {
   const lens_attention_args *a = t->args;
   const float *q = t->q ? t->q : a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
-  t->isa->product_then(t->rows, page_vectors(t, page), q, t->q ? a->d_head : a->heads * a->d_head, a->d_head,
-                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next.from, next.step);
+  t->isa->product_fetching(t->rows, page_vectors(t, page), q, t->q ? a->d_head : a->heads * a->d_head, a->d_head,
+                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next);
 }
 
 void lens_tile_products(const lens_tile *t) {

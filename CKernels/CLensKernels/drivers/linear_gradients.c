@@ -26,6 +26,13 @@ static void multiply(const lens_isa *isa, int64_t rows, int64_t vecs, const floa
   }
 }
 
+/// The piece of rows k ..< k + width of W that is `part` panels after the one with column n; NULL if there is none to fetch.
+static const char *piece(const lens_matrix *w, int64_t k, int64_t n, int64_t end, int64_t part) {
+  const int64_t panel = n / LENS_PANEL + part;
+  if (w->format != LENS_FORMAT_F32 || n >= end || panel * LENS_PANEL >= end) return NULL;
+  return (const char *)w->data + panel * lens_panel_bytes(w->format, w->k) + k * LENS_PANEL * (int64_t)sizeof(float);
+}
+
 static void copy_rows(int64_t rows, int64_t columns, const float *src, int64_t ld_src, float *dst, int64_t ld_dst) {
   for (int64_t r = 0; r < rows; r++) memcpy(dst + r * ld_dst, src + r * ld_src, (size_t)columns * sizeof(float));
 }
@@ -63,8 +70,16 @@ static void inputs_task(const inputs_call *c, int64_t row, int64_t rows, int64_t
   for (int64_t n = c->n_begin; n < c->n_end; n += LENS_K_BLOCK) {
     const int64_t end = lens_min(c->n_end, n + LENS_K_BLOCK);
     turn_weights(c->isa, c->w, k, width, n, end, weights);
-    multiply(c->isa, rows, vectors(width), c->dy + row * c->ld_dy + n - c->n_begin, c->ld_dy, end - n, weights, LENS_PANEL,
-             totals, LENS_PANEL, n == c->n_begin ? LENS_CHAIN_START : LENS_CHAIN_ADD);
+    const lens_chain chain = n == c->n_begin ? LENS_CHAIN_START : LENS_CHAIN_ADD;
+    const float *dy = c->dy + row * c->ld_dy + n - c->n_begin;
+    const int64_t tiles = lens_ceil_div(rows, c->isa->tile_rows);
+    for (int64_t tile = 0; tile < tiles; tile++) {
+      const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
+      // Each tile fetches a piece of the weights that are turned next: 64 bytes a step are the rows of one panel.
+      const lens_fetch fetch = {.from = piece(c->w, k, end, c->n_end, tile), .step = 64};
+      c->isa->product_fetching(height, vectors(width), dy + r * c->ld_dy, c->ld_dy, end - n, weights, LENS_PANEL,
+                               totals + r * LENS_PANEL, LENS_PANEL, chain, fetch);
+    }
   }
   if (c->n_begin >= c->n_end) memset(totals, 0, sizeof totals);
   copy_rows(rows, width, totals, LENS_PANEL, c->dx + row * c->ld_dx + k - c->k_begin, c->ld_dx);

@@ -38,12 +38,6 @@ lens_span lens_tile_pages(const lens_tile *t, int64_t r);
 lens_span lens_tile_all_pages(const lens_tile *t);
 /// Queries times keys, unscaled, up to the last slot any row sees; in scratch.
 void lens_tile_products(const lens_tile *t);
-/// What is fetched while a tile runs over a page: see product_then.
-typedef struct {
-  const float *from;
-  int64_t step;
-} lens_fetch;
-
 /// Products of one page, and then, in a second step, what is done to them: finished scores of it, as below.
 void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next);
 void lens_tile_finish_page(const lens_tile *t, int64_t page);

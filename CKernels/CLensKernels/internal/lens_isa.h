@@ -24,6 +24,15 @@ typedef enum {
   LENS_CHAIN_ADD,      // chains start from zero; out = out + chain
 } lens_chain;
 
+/// What a product's tile fetches into cache beside its own rows of w: `step` bytes (64 or 128) from `from` on for every k.
+/// Tiles after the first find their own rows in cache, and so have time to bring what comes next. from NULL: the rows from
+/// `rows` on, as many and as far apart as those of w; both NULL: its own rows, ahead.
+typedef struct {
+  const char *from;
+  int64_t step;
+  const float *rows;
+} lens_fetch;
+
 /// One call of lens_linear, as its tasks see it.
 typedef struct {
   int64_t m, k_begin, k_end, n_begin, n_end, block;
@@ -53,10 +62,9 @@ struct lens_isa {
   /// element over `count`. rows in 1...tile_rows. Writes whole vectors; count 0 is a chain of zero.
   void (*product)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                   float *out, int64_t ld_out, lens_chain chain);
-  /// The same; meanwhile fetches from `next` on (NULL: nothing): step (64 or 128) bytes for every k, or, where step is 0, as
-  /// many rows as w has, as far apart.
-  void (*product_then)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
-                       float *out, int64_t ld_out, lens_chain chain, const float *next, int64_t step);
+  /// The same, and brings other memory into cache meanwhile.
+  void (*product_fetching)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
+                           float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch);
   /// The same with row r's chain over k in begin[r] ..< end[r] alone, and zero where that is empty.
   void (*product_ragged)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,
                          const float *w, int64_t ld_w, float *out, int64_t ld_out);

@@ -31,8 +31,9 @@
 #define LENS_ISA_TABLE(NAME)                                                                                        \
   {                                                                                                                 \
     .name = NAME, .runnable = runnable, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
-    .product_then = product_then, .product_ragged = product_ragged,                                                 \
-    .expand = expand, .linear_panel = linear_panel, .activation = activation_row, .xielu = xielu_row,                \
+    .product_fetching = product_fetching, .product_ragged = product_ragged,                                         \
+    .expand = expand, .linear_panel = linear_panel,                                                                 \
+    .activation = activation_row, .xielu = xielu_row,                                                               \
     .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row,                         \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \

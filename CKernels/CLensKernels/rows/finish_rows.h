@@ -40,8 +40,9 @@ LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t ro
 /// A whole panel's columns, one activation.
 LENS_INLINE void finish_panel(const lens_linear_call *call, const lens_act act, const float *totals, int64_t row, int64_t rows,
                               int64_t column) {
-  const lens_epilogue *e = &call->epilogue;
+  const lens_epilogue own = call->epilogue, *e = &own; // what is stored may lie anywhere, but not here
   const int64_t ld = call->ld_out;
+  float *const out = call->out;
   for (int64_t r = 0, at = row * ld + column; r < rows; r++, at += ld, totals += LENS_PANEL) {
     const int64_t next = at + (r + LENS_FINISH_AHEAD < rows ? LENS_FINISH_AHEAD * ld : 0);
     v16 sum[4];
@@ -50,8 +51,8 @@ LENS_INLINE void finish_panel(const lens_linear_call *call, const lens_act act, 
       for (int c = 0; c < 4; c++) sum[c] = sum[c] + load(e->bias + column + c * LENS_LANES);
     if (e->linear_out)
       for (int c = 0; c < 4; c++) store(e->linear_out + at + c * LENS_LANES, sum[c]);
-    if (!call->out) continue;
-    for (int c = 0; c < 4; c++) __builtin_prefetch(call->out + next + c * LENS_LANES, 1);
+    if (!out) continue;
+    for (int c = 0; c < 4; c++) __builtin_prefetch(out + next + c * LENS_LANES, 1);
     if (e->gate) {
       for (int c = 0; c < 4; c++) __builtin_prefetch(e->gate + next + c * LENS_LANES);
       for (int c = 0; c < 4; c++) sum[c] = activate(act, load(e->gate + at + c * LENS_LANES)) * sum[c];
@@ -62,7 +63,7 @@ LENS_INLINE void finish_panel(const lens_linear_call *call, const lens_act act, 
       for (int c = 0; c < 4; c++) __builtin_prefetch(e->residual + next + c * LENS_LANES);
       for (int c = 0; c < 4; c++) sum[c] = load(e->residual + at + c * LENS_LANES) + sum[c];
     }
-    for (int c = 0; c < 4; c++) store(call->out + at + c * LENS_LANES, sum[c]);
+    for (int c = 0; c < 4; c++) store(out + at + c * LENS_LANES, sum[c]);
   }
 }
 

@@ -7,9 +7,9 @@
 
 /// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
 /// tile meets its own rows first, and fetches those.
-LENS_INLINE tile_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
+LENS_INLINE lens_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
   const int64_t step = tiles > 4 ? 64 : 128, at = (tile - 1) * length * step;
-  return tile > 0 && at < bytes ? (tile_fetch){next + at, step, NULL} : (tile_fetch){NULL, 0, NULL};
+  return tile > 0 && at < bytes ? (lens_fetch){next + at, step, NULL} : (lens_fetch){NULL, 0, NULL};
 }
 
 /// Totals of float32 panels: each element of a block one chain in registers.

@@ -10,18 +10,9 @@
 /// own prefetchers stop at page boundaries; measured +20 to +40 % at 2 to 16 rows, and nothing lost at hundreds.
 #define LENS_PREFETCH 24
 
-/// What a tile fetches beside its own rows of w: `step` bytes (64 or 128) from `from` on for every k. Tiles after the first
-/// find their own rows in cache, and so have time to bring what the next block needs. from NULL: the rows from `rows` on, as
-/// far apart as those of w, or its own rows ahead.
-typedef struct {
-  const char *from;
-  int64_t step;
-  const float *rows;
-} tile_fetch;
-
 /// rows and vecs are constants at every call, so the loops over them unroll and `acc` lives in registers.
 LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, int64_t ld_x, int64_t count,
-                              const float *w, int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, tile_fetch fetch) {
+                              const float *w, int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch) {
   v16 acc[LENS_TILE_ROWS][4];
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < vecs; c++)
@@ -54,7 +45,7 @@ LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, in
 
 /// All columns of one group of rows: tiles as wide as the registers allow, then narrower ones.
 LENS_INLINE void product_rows(const int rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w,
-                              int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, tile_fetch fetch) {
+                              int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch) {
   const int wide = LENS_TILE_VECS(rows);
   int64_t c = 0;
   for (; c + wide <= vecs; c += wide) {
@@ -114,7 +105,7 @@ LENS_INLINE void ragged_rows(const int rows, int64_t vecs, const float *x, int64
 #define LENS_PRODUCT_OF(ROWS)                                                                                       \
   static __attribute__((noinline)) void product_##ROWS(int64_t vecs, const float *x, int64_t ld_x, int64_t count,    \
                                                        const float *w, int64_t ld_w, float *out, int64_t ld_out,     \
-                                                       lens_chain chain, tile_fetch fetch) {                         \
+                                                       lens_chain chain, lens_fetch fetch) {                         \
     product_rows(ROWS, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, fetch);                                    \
   }                                                                                                                 \
   static __attribute__((noinline)) void ragged_##ROWS(int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, \
@@ -132,7 +123,7 @@ LENS_PRODUCT_OF(6)
 #endif
 
 static void product_fetching(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w,
-                             int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, tile_fetch fetch) {
+                             int64_t ld_w, float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch) {
   switch (rows) {
   case 1: product_1(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, fetch); break;
   case 2: product_2(vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, fetch); break;
@@ -148,13 +139,7 @@ static void product_fetching(int64_t rows, int64_t vecs, const float *x, int64_t
 
 static void product(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w,
                     int64_t ld_w, float *out, int64_t ld_out, lens_chain chain) {
-  product_fetching(rows, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, (tile_fetch){NULL, 0, NULL});
-}
-
-static void product_then(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
-                         float *out, int64_t ld_out, lens_chain chain, const float *next, int64_t step) {
-  const tile_fetch fetch = step > 0 ? (tile_fetch){(const char *)next, step, NULL} : (tile_fetch){NULL, 0, next};
-  product_fetching(rows, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, fetch);
+  product_fetching(rows, vecs, x, ld_x, count, w, ld_w, out, ld_out, chain, (lens_fetch){NULL, 0, NULL});
 }
 
 static void product_ragged(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,

@@ -12,7 +12,7 @@ import Darwin
 #endif
 
 extension ForwardPass {
-    /// - Returns: `residual` plus what attention writes: `[batch, pos, d_model]`.
+    /// - Returns: `residual` plus what attention writes: `[batch, pos, d_model]`, of the last position where the pass goes on with it.
     func attentionLayer(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> Tensor {
         var (q, k, v) = try queriesKeysValues(layer, block, residual)
         try fire(.q, layer, &q)
@@ -24,18 +24,19 @@ extension ForwardPass {
             (q, k, v) = (try q.clamped(to: -clip...clip), try k.clamped(to: -clip...clip), try v.clamped(to: -clip...clip))
         }
         if let (table, rows) = try rotary(in: layer) {
-            q = try table.rotate(q, positions: rows)
+            q = try table.rotate(q, positions: layer == narrowingLayer ? (0..<batch).map { rows[($0 + 1) * pos - 1] } : rows)
             k = try table.rotate(k, positions: rows)
         }
         // In a layer that does not rotate, of a model that does, these show queries and keys as they are.
         if isRotary { try fire(.rotQ, layer, &q) }
-        if let start = config.attention.logScalingFrom { q = try logScaled(q, from: start) }
         // Runs between other layers may have passed it by.
         guard keyValues.layers[layer].count == offset else {
             throw LensError(.usage, "the key-value cache does not reach this layer", at: "layer \(layer)", expected: "\(offset) positions",
                             found: "\(keyValues.layers[layer].count)", advice: "run all passes of a cache over the same layers")
         }
         try keyValues.layers[layer].append(keys: k, values: v, isTransient: !keepsKeyValues)
+        if layer == narrowingLayer { narrowToLast() }
+        if let start = config.attention.logScalingFrom { q = try logScaled(q, from: start) }
         var pages = keyValues.layers[layer]
         if plan.touches(.rotK, layer), isRotary {
             var allKeys = try pages.keys(0..<pages.count)
@@ -45,7 +46,7 @@ extension ForwardPass {
         }
         let z = try attend(layer, q, pages, attentionSpec(layer, block), keyMask)
         if !keepsKeyValues { keyValues.layers[layer] = KeyValuePages(kvHeads: config.kvHeads, dHead: config.dHead, first: padding) }
-        return try writeOut(layer, block, z, residual)
+        return try writeOut(layer, block, z, goingOn(residual))
     }
 
     /// The sites of one kind of attention.
@@ -64,8 +65,7 @@ extension ForwardPass {
         let x = try normLayer(config.inputNorm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
         // Positions that queries and keys see, and values do not.
         let placed = try shortformerPositions.map { try x + $0 } ?? x
-        func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, isPlaced: Bool = true) throws -> Tensor {
-            let shared = isPlaced ? placed : x
+        func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, from shared: Tensor, isPlaced: Bool = true) throws -> Tensor {
             if let input, try followsHeads(layer, input, residual) {
                 return try productOfHeads(layer, matrix, bias, input, block.ln1, isPlaced ? shortformerPositions : nil)
                     .reshaped([batch, pos, heads, config.dHead])
@@ -74,10 +74,11 @@ extension ForwardPass {
             if let input {
                 try reproject(&out, matrix, bias, heads, input, block, residual: residual, shared: shared, isPlaced ? shortformerPositions : nil)
             }
-            return try out.reshaped([batch, pos, heads, config.dHead])
+            return try out.reshaped([batch, shared.shape[1], heads, config.dHead])
         }
-        return (try project(block.wQ, block.bQ, config.nHeads, inputs.q), try project(block.wK, block.bK, config.kvHeads, inputs.k),
-                try project(block.wV, block.bV, config.kvHeads, inputs.v, isPlaced: false))
+        return (try project(block.wQ, block.bQ, config.nHeads, inputs.q, from: layer == narrowingLayer ? placed.at(.all, .from(-1)) : placed),
+                try project(block.wK, block.bK, config.kvHeads, inputs.k, from: placed),
+                try project(block.wV, block.bV, config.kvHeads, inputs.v, from: x, isPlaced: false))
     }
 
     /// The residual stream as each head reads it, where someone edits that: `[batch, pos, head, d_model]`.
@@ -145,7 +146,7 @@ extension ForwardPass {
     /// A norm of queries or keys, `[batch, pos, head, d_head]`.
     private func headNorm(_ weights: NormWeights, _ x: Tensor, _ scaleSite: HookSite, _ normalizedSite: HookSite, _ layer: Int) throws -> Tensor {
         guard let norm = config.attention.qkNorm else { return x }
-        let flat = [batch, pos, x.shape[2] * x.shape[3]]
+        let flat = [batch, x.shape[1], x.shape[2] * x.shape[3]]
         switch config.attention.qkNormSpan {
         case .head: return try normLayer(norm, weights, x, scaleSite, normalizedSite, layer)
         case .headWithOwnWeights:

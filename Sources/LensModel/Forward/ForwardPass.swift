@@ -12,10 +12,10 @@ final class ForwardPass {
     let weights: Weights
     let plan: HookPlan
     let batch: Int
-    /// New positions in this pass.
-    let pos: Int
+    /// New positions in this pass; 1 once it went on with the last alone.
+    private(set) var pos: Int
     /// Positions before them.
-    let offset: Int
+    private(set) var offset: Int
     let step: Int
     /// Where the prompt ends.
     let promptLength: Int
@@ -33,7 +33,9 @@ final class ForwardPass {
     /// 0 where a key is masked, `[batch × keys]`; nil where left padding says it all.
     let keyMask: [UInt8]?
     /// Each new position's place among its row's real tokens: `[batch × pos]`.
-    let positionIDs: [Int]
+    private(set) var positionIDs: [Int]
+    /// The layer from whose queries on only the last position is computed, as nobody reads the others; nil: all are read.
+    var narrowingLayer: Int?
     /// What a shortformer's queries and keys are given: `[batch, pos, d_model]`; nil in other models.
     lazy var shortformerPositions: Tensor? = config.position == .shortformer ? try? positionEmbeddings() : nil
     private lazy var rotary = rotaryTable(local: false)
@@ -179,6 +181,15 @@ final class ForwardPass {
 
     // MARK: Blocks
 
+    /// Goes on with the last position alone: keys and values of the others are in the cache, and nothing else of them is read.
+    func narrowToLast() {
+        positionIDs = (0..<batch).map { positionIDs[($0 + 1) * pos - 1] }
+        (offset, pos) = (offset + pos - 1, min(1, pos))
+    }
+
+    /// Of a residual stream, the positions the pass goes on with.
+    func goingOn(_ stream: Tensor) throws -> Tensor { stream.shape[1] > pos ? try stream.at(.all, .from(-1)) : stream }
+
     /// One block: residual stream in, residual stream out.
     func block(_ layer: Int, _ residual: Tensor) throws -> Tensor {
         var residual = residual
@@ -188,7 +199,7 @@ final class ForwardPass {
         var stream = try attentionLayer(layer, block, residual)
         if let mlp = block.mlp {
             if config.parallelAttnMLP {
-                stream = try mlpLayer(layer, mlp, block, input: residual, residual: stream)
+                stream = try mlpLayer(layer, mlp, block, input: goingOn(residual), residual: stream)
             } else {
                 try fire(.residMid, layer, &stream)
                 if let cross = block.cross { stream = try crossAttentionLayer(layer, cross, block.ln2, stream) }

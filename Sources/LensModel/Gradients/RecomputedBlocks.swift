@@ -16,7 +16,7 @@ extension Transformer {
               input.isTracked || encoded != nil || positions?.isTracked == true || !parameters.isEmpty else { return try pass.block(layer, input) }
         let out = try pass.block(layer, input.detached()).detached()
         let again = BlockAgain(model: self, stack: pass.plan.stack, layer: layer, mask: mask, input: input.detached(),
-                               encoded: pass.keyValues.encoded?.detached, positions: positions?.detached(), parameters: parameters)
+                               encoded: pass.keyValues.encoded?.detached, positions: positions?.detached(), parameters: parameters, narrowingLayer: pass.narrowingLayer)
         return out.recorded("block", from: [input.graph, encoded, positions?.graph] + parameters) { try again.gradients($0) }
     }
 }
@@ -32,6 +32,7 @@ private struct BlockAgain: Sendable {
     /// A shortformer's, which all blocks share.
     let positions: Tensor?
     let parameters: [GraphValue]
+    let narrowingLayer: Int?
 
     /// Gradients of the block's input, the encoder's output, a shortformer's positions and the parameters.
     func gradients(_ request: GraphNode.Request) throws -> [Tensor?] {
@@ -44,6 +45,7 @@ private struct BlockAgain: Sendable {
         let pass = try ForwardPass(model, stack: stack, plan: plan, .residual(input), newMask: mask, isWhole: false, taking: &none,
                                    keepsKeyValues: false, Transformer.Options())
         let positions = request.wants[2] ? positions?.tracked() : positions
+        pass.narrowingLayer = narrowingLayer
         pass.keyValues.encoded = encoded
         pass.shortformerPositions = positions
         let out = try pass.block(layer, input)
