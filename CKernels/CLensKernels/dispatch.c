@@ -9,7 +9,9 @@
 
 static const lens_isa *const sets[] = {
 #if defined(__x86_64__)
+    &lens_isa_avx512vnni,
     &lens_isa_avx512,
+    &lens_isa_avx2vnni,
     &lens_isa_avx2,
 #endif
     &lens_isa_portable,

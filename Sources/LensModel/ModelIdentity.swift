@@ -23,11 +23,12 @@ final class ModelIdentity: Sendable {
 
 extension Transformer {
     /// A fingerprint of configuration and parameters, 16 hexadecimal digits: equal for two loads of one checkpoint, different
-    /// after any change of a weight. Reads every parameter once; remembered.
+    /// after any change of a weight, or of what activations are in products. Reads every parameter once; remembered.
     public func fingerprint() throws -> String {
         try identity.fingerprint {
             var hash = Fingerprint()
             try config.hookedTransformerConfig.utf8().withUnsafeBytes { hash.add($0) }
+            if parameters.activations != .float32 { hash.add(parameters.activations.rawValue.utf8) }
             for name in parameters.names {
                 hash.add(name.utf8)
                 try parameters[name].withUnsafeElements { hash.add(UnsafeRawBufferPointer($0)) }

@@ -23,7 +23,7 @@ public enum Kernels {
     /// - Throws: `LensError(.machine)` if `LENS_ISA` names an instruction set this machine cannot run.
     static func isa() throws -> OpaquePointer { try active.get().isa }
 
-    /// `avx512`, `avx2` or `portable`.
+    /// `avx512vnni`, `avx512`, `avx2vnni`, `avx2` or `portable`. Those with `vnni` differ in how rounded activations are multiplied.
     /// - Throws: `LensError(.machine)` as above.
     public static func instructionSet() throws -> String { String(cString: lens_isa_name(try isa())) }
 

@@ -164,17 +164,22 @@ extension PackedMatrix {
             throw LensError(.shape, "epilogue of a product", expected: "bias [\(self.columns)], gate and residual like \(shape)",
                             found: "\([epilogue.bias?.shape, epilogue.gate?.shape, epilogue.residual?.shape])")
         }
-        let isa = try Kernels.isa()
+        let isa = try Kernels.isa(), block = Int64(block ?? Int(LENS_K_BLOCK)), ks = (Int64(range.lowerBound), Int64(range.upperBound))
+        let ns = (Int64(columns.lowerBound), Int64(columns.upperBound)), apart = Int64(shape.last ?? 0)
+        let scratch = try activations == .int8 ? Tensor(uninitialized: [Int(lens_int8_scratch(format.kernel, Int64(count), ks.0, ks.1, block))]) : nil
         let x = try x.contiguous(), bias = try epilogue.bias?.contiguous()
         let gate = try epilogue.gate?.contiguous(), residual = try epilogue.residual?.contiguous()
-        withExtendedLifetime((x, bias, gate, residual)) {
+        withExtendedLifetime((x, bias, gate, residual, scratch)) {
             var riding = lens_epilogue(bias: bias?.elements, linear_out: linear,
                                        act: epilogue.activation?.kernel ?? LENS_ACT_NONE, gate: gate?.elements,
                                        residual: residual?.elements)
             withKernelMatrix { matrix in
-                lens_linear(isa, Int64(count), matrix, Int64(range.lowerBound), Int64(range.upperBound),
-                            Int64(columns.lowerBound), Int64(columns.upperBound), Int64(block ?? Int(LENS_K_BLOCK)),
-                            x.elements, Int64(range.count), out, Int64(shape.last ?? 0), &riding)
+                if let scratch {
+                    lens_linear_int8(isa, Int64(count), matrix, ks.0, ks.1, ns.0, ns.1, block, x.elements, Int64(range.count), out, apart, &riding,
+                                     scratch.storage.pointer)
+                } else {
+                    lens_linear(isa, Int64(count), matrix, ks.0, ks.1, ns.0, ns.1, block, x.elements, Int64(range.count), out, apart, &riding)
+                }
             }
         }
     }

@@ -13,23 +13,26 @@ public final class PackedMatrix: Sendable {
     public let columns: Int
     /// How its weights are kept.
     public let format: WeightFormat
+    /// What activations are in its products.
+    public let activations: ActivationFormat
     private let storage: FloatStorage
     /// Set where gradients with respect to the weights are asked for: of shape `[rows, columns]`.
     package let graph: GraphValue?
 
     /// The same weights, tracked: products with them are recorded, and `gradients(of:to:)` may be asked for `graph`.
     package func tracked() -> PackedMatrix {
-        PackedMatrix(sharing: self, GraphValue(GraphNode("weights", inputs: [], outputShapes: [[rows, columns]]) { _ in [] }))
+        PackedMatrix(sharing: self, GraphValue(GraphNode("weights", inputs: [], outputShapes: [[rows, columns]]) { _ in [] }), activations)
     }
 
     /// The same weights as constants.
-    package func detached() -> PackedMatrix { graph == nil ? self : PackedMatrix(sharing: self, nil) }
+    package func detached() -> PackedMatrix { graph == nil ? self : PackedMatrix(sharing: self, nil, activations) }
 
-    private init(sharing other: PackedMatrix, _ graph: GraphValue?) {
+    init(sharing other: PackedMatrix, _ graph: GraphValue?, _ activations: ActivationFormat) {
         rows = other.rows
         columns = other.columns
         format = other.format
         storage = other.storage
+        self.activations = activations
         self.graph = graph
     }
 
@@ -121,6 +124,7 @@ public final class PackedMatrix: Sendable {
         self.rows = rows
         self.columns = columns
         self.format = format
+        activations = .float32
         graph = nil
         storage = try FloatStorage(zeros: (bytes + 3) / 4, recycled: false)
         try fill(Writer(matrix: lens_matrix(format: format.kernel, k: Int64(rows), n: Int64(columns), data: storage.pointer), format: format))
@@ -234,6 +238,16 @@ func checkedIDs(_ ids: [Int], below bound: Int) throws -> [Int32] {
     try ids.map { id in
         guard id >= 0, id < bound, let small = Int32(exactly: id) else {
             throw LensError(.shape, "id out of range", expected: "0..<\(bound)", found: "\(id)")
+        }
+        return small
+    }
+}
+
+/// The same of targets of a loss, of which those below 0 do not count: -1.
+func checkedTargets(_ targets: [Int], below bound: Int) throws -> [Int32] {
+    try targets.map { target in
+        guard target < bound, let small = Int32(exactly: max(target, -1)) else {
+            throw LensError(.shape, "target out of range", expected: "0..<\(bound)", found: "\(target)")
         }
         return small
     }

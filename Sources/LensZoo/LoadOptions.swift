@@ -19,15 +19,18 @@ public struct LoadOptions: Sendable, Hashable {
     public var adapter: String?
     /// How weights are kept; nil: as in the file, so that two bytes stay two and quantised blocks stay as they are.
     public var dtype: WeightFormat?
+    /// What activations are in products with quantised weights: as they are, or rounded to eight bits.
+    public var activations: ActivationFormat
 
     public init(firstNLayers: Int? = nil, nCtx: Int? = nil, defaultPrependBOS: Bool? = nil, config: String? = nil, adapter: String? = nil,
-                dtype: WeightFormat? = nil) {
+                dtype: WeightFormat? = nil, activations: ActivationFormat = .float32) {
         self.firstNLayers = firstNLayers
         self.nCtx = nCtx
         self.defaultPrependBOS = defaultPrependBOS
         self.config = config
         self.adapter = adapter
         self.dtype = dtype
+        self.activations = activations
     }
 }
 

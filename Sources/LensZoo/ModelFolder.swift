@@ -19,6 +19,7 @@ public struct ModelFolder: Sendable {
     private let gguf: GGUFModel?
     private let adapter: String?
     private let dtype: WeightFormat?
+    private let activations: ActivationFormat
 
     /// Reads the configuration.
     ///
@@ -49,16 +50,19 @@ public struct ModelFolder: Sendable {
         }
         config = try storedConfig.loaded(with: options, at: path)
         dtype = options.dtype
+        activations = options.activations
     }
 
     /// Loads the weights.
     /// - Parameter processing: how they are rewritten, each as it is read.
     /// - Throws: `LensError`: `.file` or `.format` if they cannot be read, `.weights` if they do not fit the configuration,
-    ///   `.usage` for a step of the processing asked for by name that would change what the model computes.
+    ///   `.usage` for a step of the processing asked for by name that would change what the model computes, or rounded activations
+    ///   where no weights are quantised.
     public func load(processing: WeightProcessing = .none) throws -> Transformer {
         let stored = try storedParameters()
-        if processing != .none { return try Transformer.processed(stored, processing, keeping: dtype) }
-        return try Transformer(config: stored.config, parameters: stored.all(keeping: dtype))
+        let model = try processing != .none ? Transformer.processed(stored, processing, keeping: dtype)
+            : Transformer(config: stored.config, parameters: stored.all(keeping: dtype))
+        return activations == .float32 ? model : try model.multiplying(activations)
     }
 
     private func storedParameters() throws -> StoredParameters {

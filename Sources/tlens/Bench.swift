@@ -80,6 +80,7 @@ struct Bench: ParsableCommand {
         if output.json {
             try printJSON([
                 "instruction_set": .string(try Kernels.instructionSet()), "threads": .int(Kernels.threads), "dtype": .string(model.model.parameters.format.rawValue),
+                "activations": .string(model.model.parameters.activations.rawValue),
                 "results": .array(results.map {
                     ["work": .string($0.name), "tokens": .int($0.tokens), "milliseconds": .double($0.seconds * 1e3),
                      "tokens_per_second": .double(Double($0.tokens) / $0.seconds)]
@@ -87,7 +88,7 @@ struct Bench: ParsableCommand {
             ])
             return
         }
-        try say("\(try Kernels.instructionSet()), \(threadCount(Kernels.threads)), weights \(model.model.parameters.format); median of \(repeats)")
+        try say("\(try Kernels.instructionSet()), \(threadCount(Kernels.threads)), weights \(model.model.parameters.format), activations \(model.model.parameters.activations); median of \(repeats)")
         var table = TextTable(["work", "#tokens", "#ms", "#tokens/s"])
         for result in results {
             table.add([result.name, "\(result.tokens)", fixed(result.seconds * 1e3, 2), fixed(Double(result.tokens) / result.seconds, 1)])

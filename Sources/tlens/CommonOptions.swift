@@ -12,6 +12,8 @@ struct OutputOptions: ParsableArguments {
     var quiet = false
 }
 
+extension ActivationFormat: ExpressibleByArgument {}
+
 /// Options of every command that loads a model.
 struct ModelOptions: ParsableArguments {
     @Argument(help: "A folder, a .gguf file, a file of weights, a registered name, or a hub id.")
@@ -22,6 +24,10 @@ struct ModelOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("How weights are kept: f32, bf16, f16, q8_0 or q4_0. (default: as in the file)", valueName: "type"))
     var dtype: String?
+
+    @Option(help: ArgumentHelp("Activations in products with quantised weights: f32, or int8, which rounds them to eight bits and is faster. (default: f32)",
+                               valueName: "type"))
+    var activations = ActivationFormat.float32
 
     @Option(help: ArgumentHelp("How weights are rewritten at load: folded and centred as TransformerLens does (default), or none.", valueName: "how"))
     var processing = "default"
@@ -74,7 +80,8 @@ struct ModelOptions: ParsableArguments {
 
     /// What of the model to load, and how.
     var loadOptions: LoadOptions {
-        LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter, dtype: dtype.flatMap(WeightFormat.init))
+        LoadOptions(firstNLayers: firstNLayers, nCtx: nCtx, config: config, adapter: adapter, dtype: dtype.flatMap(WeightFormat.init),
+                    activations: activations)
     }
 
     /// The model's folder or file, downloaded if need be, and how to load it.

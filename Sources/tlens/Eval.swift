@@ -9,12 +9,14 @@ struct Eval: ParsableCommand {
         usage: """
             tlens eval <model> --text-file <file> [--length <n>]
             tlens eval <model> --induction | --ioi | --questions <file>
+            tlens eval <model> [--dtype <type>] [--activations int8] --against <model> [--text-file <file>]
             """,
         discussion: """
             Give one or more. --text-file: mean loss and perplexity over rows of its tokens. --induction: loss on random \
             tokens seen once before. --ioi: accuracy and logit difference on indirect objects. --questions: zero-shot \
             accuracy on multiple-choice questions (.csv, or JSON lines with question, choices, answer), by the most likely \
-            letter.
+            letter. --against: how far the model, in its format, is from that one in float32: KL divergence of the next token \
+            (on the text files, or a short text), and the error of every matrix and of the residual stream after every block.
             """)
 
     @OptionGroup var options: ModelOptions
@@ -30,6 +32,9 @@ struct Eval: ParsableCommand {
 
     @Option(help: ArgumentHelp("Multiple-choice questions.", valueName: "file"))
     var questions: String?
+
+    @Option(help: ArgumentHelp("The same model to compare with, loaded in float32.", valueName: "model"))
+    var against: String?
 
     @Option(help: ArgumentHelp("Tokens of a row of text, or before random ones repeat. (default: what the context holds, at most 1024; 384)", valueName: "n"))
     var length: Int?
@@ -54,8 +59,8 @@ struct Eval: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard !textFiles.isEmpty || induction || ioi || questions != nil else {
-            throw ValidationError("nothing to evaluate: give --text-file, --induction, --ioi or --questions")
+        guard !textFiles.isEmpty || induction || ioi || questions != nil || against != nil else {
+            throw ValidationError("nothing to evaluate: give --text-file, --induction, --ioi, --questions or --against")
         }
         for (name, value, least) in [("--length", length ?? 2, 2), ("--rows", rows ?? 1, 1), ("--samples", samples, 2)] where value < least {
             throw ValidationError("\(name) takes a number from \(least), not \(value)")
@@ -80,17 +85,24 @@ struct Eval: ParsableCommand {
         if induction { scores.append(try inductionScore(model)) }
         if ioi { scores += try indirectObjects(model) }
         if let questions { scores += try letters(questions, model) }
+        let distance = try against.map { try formatError(model, against: $0) }
+        if let distance, let against {
+            scores += [Score(eval: "against \(against)", measure: "KL divergence", value: distance.divergence, count: distance.positions),
+                       Score(eval: "against \(against)", measure: "agreement", value: distance.agreement, count: distance.positions, isShare: true)]
+        }
         try file.write([LabelledTensor("scores", Tensor(scores.map { Float($0.value) }, shape: [scores.count]), scores.map { "\($0.eval): \($0.measure)" })])
         if output.json {
-            return try printJSON(["scores": .array(scores.map {
+            let list = JSON.array(scores.map {
                 ["eval": .string($0.eval), "measure": .string($0.measure), "value": .double($0.value), "count": .int($0.count)]
-            })])
+            })
+            return try printJSON(distance.map { ["scores": list, "format_error": $0.json] } ?? ["scores": list])
         }
         var table = TextTable(["eval", "measure", "#value", "#over"])
         for score in scores {
             table.add([escaped(score.eval), score.measure, score.isShare ? fixed(100 * score.value, 2) + " %" : fixed(score.value, 4), grouped(score.count)])
         }
         try say(table.text(on: .stdout))
+        if let distance { try say("\n" + distance.text) }
     }
 
     private func tokenizer(_ model: HookedTransformer) throws -> Tokenizer {

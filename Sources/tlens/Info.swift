@@ -25,8 +25,8 @@ struct Info: ParsableCommand {
         }
         facts.add(["parameters", grouped(model.model.parameters.count)])
         facts.add(["held in memory", "\(grouped(model.model.parameters.byteCount)) bytes"])
-        for (format, count, bytes) in formats(model.model.parameters) {
-            facts.add(["  \(format)", "\(grouped(bytes)) bytes, \(count) \(count == 1 ? "tensor" : "tensors")"])
+        for (format, activations, count, bytes) in formats(model.model.parameters) {
+            facts.add(["  \(format)\(activations == .float32 ? "" : ", \(activations) activations")", "\(grouped(bytes)) bytes, \(count) \(count == 1 ? "tensor" : "tensors")"])
         }
         facts.add(["processing", escaped(model.model.processing.description)])
         facts.add(["runs on", "\(try Kernels.instructionSet()), \(threadCount(Kernels.threads))"])
@@ -48,6 +48,7 @@ struct Info: ParsableCommand {
             "bytes": .int(model.model.parameters.byteCount),
             "weights": .array(model.model.parameters.kept.map { kept in
                 ["name": .string(kept.name), "shape": .array(kept.shape.map(JSON.int)), "format": .string(kept.format.rawValue),
+                 "activations": .string(kept.activations.rawValue),
                  "bytes": .int(kept.byteCount)]
             }),
             "processing": [
@@ -65,10 +66,10 @@ struct Info: ParsableCommand {
     }
 
     /// What is kept in each format, most bytes first.
-    private func formats(_ parameters: Parameters) -> [(format: WeightFormat, count: Int, bytes: Int)] {
-        Dictionary(grouping: parameters.kept, by: \.format)
-            .map { ($0.key, $0.value.count, $0.value.reduce(0) { $0 + $1.byteCount }) }
-            .sorted { ($0.2, $0.0.rawValue) > ($1.2, $1.0.rawValue) }
+    private func formats(_ parameters: Parameters) -> [(format: WeightFormat, activations: ActivationFormat, count: Int, bytes: Int)] {
+        Dictionary(grouping: parameters.kept) { [$0.format.rawValue, $0.activations.rawValue] }.values
+            .map { ($0[0].format, $0[0].activations, $0.count, $0.reduce(0) { $0 + $1.byteCount }) }
+            .sorted { ($0.3, $0.0.rawValue, $0.1.rawValue) > ($1.3, $1.0.rawValue, $1.1.rawValue) }
     }
 
     /// Every site in firing order, stack by stack.

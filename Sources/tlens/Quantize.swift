@@ -12,7 +12,10 @@ struct Quantize: ParsableCommand {
             model.gguf, its configuration and its tokenizer: tlens loads it, and any reader of GGUF files lists it. What does \
             not fill the blocks of a quantised format is written in two bytes; biases, norms and positions stay as they are.
 
+            How much was lost, layer by layer, tlens eval tells:
+
               tlens quantize gpt2-small gpt2-q8 --dtype q8_0
+              tlens eval gpt2-q8 --against gpt2-small
             """)
 
     @Argument(help: "A folder, a registered name, a hub id, or a GGUF file that is not quantised.")

@@ -6,7 +6,7 @@ import Testing
 @Suite struct DispatchTests {
     @Test func theListEndsWithPortableAndPortableRuns() {
         #expect(ISA.all.last?.name == "portable")
-        #expect(ISA.runnable.last?.name == "portable")
+        #expect(ISA.everyRunnable.last?.name == "portable")
         #expect(lens_isa_at(-1) == nil)
         #expect(lens_isa_at(lens_isa_count()) == nil)
     }
@@ -20,8 +20,8 @@ import Testing
     }
 
     @Test func noNameGivesTheBestRunnable() {
-        #expect(lens_isa_named(nil) == ISA.runnable.first?.pointer)
-        #expect(lens_isa_named("") == ISA.runnable.first?.pointer)
+        #expect(lens_isa_named(nil) == ISA.everyRunnable.first?.pointer)
+        #expect(lens_isa_named("") == ISA.everyRunnable.first?.pointer)
     }
 
     @Test func theActiveSetStaysTheSame() { #expect(lens_isa_active() == lens_isa_active()) }

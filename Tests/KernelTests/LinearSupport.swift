@@ -63,6 +63,8 @@ struct LinearCase: Sendable {
 
     /// How the weights are kept; `w` is what is packed.
     var format = LENS_FORMAT_F32
+    /// Whether x is rounded to eight bits: lens_linear_int8.
+    var isRounded = false
 
     /// The weights, packed row by row.
     func packed() -> PackedWeights {
@@ -92,9 +94,16 @@ struct LinearCase: Sendable {
                         else { e.gate = UnsafePointer(out.base) }
                     }
                     e.linear_out = wantsLinear ? linear.base : nil
-                    lens_linear(isa.pointer, Int64(m), &packed.matrix, Int64(kRange.lowerBound), Int64(kRange.upperBound),
-                                Int64(nRange.lowerBound), Int64(nRange.upperBound), Int64(block), x, Int64(width),
-                                wantsOut ? out.base : nil, Int64(n), &e)
+                    let ks = (Int64(kRange.lowerBound), Int64(kRange.upperBound)), ns = (Int64(nRange.lowerBound), Int64(nRange.upperBound))
+                    let to = wantsOut ? out.base : nil
+                    guard isRounded else {
+                        lens_linear(isa.pointer, Int64(m), &packed.matrix, ks.0, ks.1, ns.0, ns.1, Int64(block), x, Int64(width), to, Int64(n), &e)
+                        return
+                    }
+                    let scratch = GuardedFloats(Int(lens_int8_scratch(packed.matrix.format, Int64(m), ks.0, ks.1, Int64(block))))
+                    lens_linear_int8(isa.pointer, Int64(m), &packed.matrix, ks.0, ks.1, ns.0, ns.1, Int64(block), x, Int64(width), to, Int64(n),
+                                     &e, scratch.base)
+                    scratch.expectIntact("scratch")
                 }
             }
         }

@@ -41,7 +41,7 @@ typedef struct lens_isa lens_isa;
 int32_t lens_isa_count(void);
 /// The set at `index`, or NULL out of range.
 const lens_isa *lens_isa_at(int32_t index);
-/// "avx512", "avx2" or "portable".
+/// "avx512vnni", "avx512", "avx2vnni", "avx2" or "portable". Those with "vnni" differ in lens_linear_int8 alone.
 const char *lens_isa_name(const lens_isa *isa);
 /// Whether this machine (processor and operating system) can run it.
 bool lens_isa_runnable(const lens_isa *isa);
@@ -173,6 +173,19 @@ void lens_linear(const lens_isa *isa, int64_t m, const lens_matrix *w, int64_t k
                  int64_t n_end, int64_t block, const float *x, int64_t ld_x, float *out, int64_t ld_out,
                  const lens_epilogue *epilogue);
 
+/// The same with x rounded to eight bits, and W quantised: every x is about scale · q, q an integer of -127...127. A group, the
+/// rows of k that share a scale in W's format (32, or 16 of Q2_K, Q3_K and Q6_K; fewer where a chain or the range ends), has
+/// scale = max |x| / 127 and q = x / scale to the nearest integer. Sums of a group's products are exact; each is then multiplied
+/// by the scales, added to its chain, and the chains to one another, every step rounded to float32 by itself. So the bits before
+/// the epilogue are the same on every set, and the error against lens_linear is at most Σ over groups of max |x| / 254 · Σ |W| of
+/// the group, rounding aside (a few ulp of Σ |x · W|). A group below 2^-96 counts as zero; one with a NaN or an infinity makes all
+/// of its row NaN. `scratch`: lens_int8_scratch() floats. Edge cases as above.
+void lens_linear_int8(const lens_isa *isa, int64_t m, const lens_matrix *w, int64_t k_begin, int64_t k_end, int64_t n_begin,
+                      int64_t n_end, int64_t block, const float *x, int64_t ld_x, float *out, int64_t ld_out,
+                      const lens_epilogue *epilogue, float *scratch);
+/// Floats of scratch that the call takes; 0 for formats that are not quantised, which have no such product.
+int64_t lens_int8_scratch(lens_format format, int64_t m, int64_t k_begin, int64_t k_end, int64_t block);
+
 // -------------------------------------------------------------------------------------------------------- row kernels
 
 typedef enum { LENS_NORM_LAYER = 0, LENS_NORM_RMS = 1 } lens_norm_kind;
@@ -217,8 +230,8 @@ void lens_sum_parts(const lens_isa *isa, int64_t rows, int64_t parts, int64_t wi
 void lens_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
 /// out[r, j] = x[r, j] - max - log(Σ exp(x - max)). The same edge cases as IEEE arithmetic gives (no special masking).
 void lens_log_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
-/// loss[r] = -log_softmax(x[r])[target[r]], without storing the row. targets in 0..<n (checked by the caller).
-/// Row stride ld_x.
+/// loss[r] = -log_softmax(x[r])[target[r]], without storing the row; 0 where the target is negative, whatever x holds. Targets
+/// are below n (checked by the caller). Row stride ld_x.
 void lens_cross_entropy(const lens_isa *isa, int64_t rows, int64_t n, const float *x, int64_t ld_x,
                         const int32_t *targets, float *loss);
 

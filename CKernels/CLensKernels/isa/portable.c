@@ -11,6 +11,27 @@
 
 #include "all_rows.h"
 
+// Products of rounded activations, byte by byte.
+#define LENS_INT8(name) int8_##name
+#define LENS_INT8_TILE_ROWS 2
+#define LENS_INT8_TILE_VECS 1
+typedef struct { i16 byte[4]; } int8_dot_weights;
+typedef struct { int32_t byte[4]; } int8_dot_row;
+LENS_INLINE int8_dot_weights int8_weights_of(u16 w) {
+  int8_dot_weights ready;
+  for (uint32_t i = 0; i < 4; i++) ready.byte[i] = (i16)(w >> (8 * i) & 255u);
+  return ready;
+}
+LENS_INLINE int8_dot_row int8_row_of(int32_t x) {
+  const uint32_t bits = (uint32_t)x;
+  return (int8_dot_row){{(int8_t)bits, (int8_t)(bits >> 8), (int8_t)(bits >> 16), (int8_t)(bits >> 24)}};
+}
+LENS_INLINE i16 int8_dot_add(i16 sum, int8_dot_weights w, int8_dot_row x) {
+  for (int i = 0; i < 4; i++) sum += w.byte[i] * x.byte[i];
+  return sum;
+}
+#include "int8_rows.h"
+
 static bool runnable(void) { return true; }
 
-const lens_isa lens_isa_portable = LENS_ISA_TABLE("portable");
+const lens_isa lens_isa_portable = LENS_ISA_TABLE("portable", runnable, int8_panel);

@@ -5,30 +5,11 @@
 #ifndef LENS_LINEAR_ROWS_H
 #define LENS_LINEAR_ROWS_H
 
-/// Sixteen columns' totals to linear_out and out. Only lanes from ..< to are inside the wanted columns.
-LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t row, int64_t column, int64_t from,
-                               int64_t to) {
-  const lens_epilogue *e = &call->epilogue;
-  const int64_t at = row * call->ld_out + column + from, left = to - from;
-  const float *bias = e->bias ? e->bias + column + from : NULL;
-  if (from > 0) { // a range that starts inside a vector: bring its lanes to the front
-    v16 moved = splat(0.0f);
-    for (int64_t i = from; i < to; i++) moved[i - from] = sum[i];
-    sum = moved;
-  }
-  if (bias) sum = sum + load_row(bias, left);
-  if (e->linear_out) store_row(e->linear_out + at, sum, left);
-  if (!call->out) return;
-  v16 value = e->gate ? activate(e->act, load_row(e->gate + at, left)) * sum : activate(e->act, sum);
-  if (e->residual) value = load_row(e->residual + at, left) + value;
-  store_row(call->out + at, value, left);
-}
-
 /// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
 /// tile meets its own rows first, and fetches those.
 LENS_INLINE lens_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
   const int64_t step = tiles > 4 ? 64 : 128, at = (tile - 1) * length * step;
-  return tile > 0 && at < bytes ? (lens_fetch){next + at, step} : (lens_fetch){NULL, 0};
+  return tile > 0 && at < bytes ? (lens_fetch){next + at, step, NULL} : (lens_fetch){NULL, 0, NULL};
 }
 
 /// Totals of float32 panels: each element of a block one chain in registers.
@@ -113,27 +94,17 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
 
 static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
   _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
-  const int64_t column = panel * LENS_PANEL;
-  const int64_t begin = call->n_begin > column ? call->n_begin - column : 0;
-  const int64_t end = call->n_end < column + LENS_PANEL ? call->n_end - column : LENS_PANEL;
-  const int64_t offset = begin / LENS_LANES * LENS_LANES; // whole vectors; the lanes outside are never stored
-  const int64_t vecs = (end - offset + LENS_LANES - 1) / LENS_LANES;
-
+  const panel_columns columns = wanted_columns(call, panel);
   const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
   const float *x = call->x + row * call->ld_x;
   if (call->k_end <= call->k_begin) {
     memset(totals, 0, sizeof totals);
   } else if (call->w.format == LENS_FORMAT_F32) {
-    linear_totals(call, x, rows, (const float *)w, offset, vecs, totals);
+    linear_totals(call, x, rows, (const float *)w, columns.offset, columns.vecs, totals);
   } else {
-    expanded_totals(call, x, rows, w, offset, vecs, totals);
+    expanded_totals(call, x, rows, w, columns.offset, columns.vecs, totals);
   }
-
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = offset; c < end; c += LENS_LANES) {
-      const int64_t from = begin > c ? begin - c : 0, to = end - c < LENS_LANES ? end - c : LENS_LANES;
-      linear_finish(call, load(totals + r * LENS_PANEL + c), row + r, column + c, from, to);
-    }
+  linear_store(call, totals, row, rows, panel, columns);
 }
 
 #endif

@@ -18,6 +18,8 @@ public struct Parameters: Sendable {
     private let order: [String]
     var values: [String: Parameter]
     let config: ModelConfig
+    /// What activations are in products with those that are quantised.
+    public internal(set) var activations = ActivationFormat.float32
 
     /// - Throws: `LensError(.weights)` for a missing, unknown or mis-shaped parameter.
     public init(_ values: [String: Parameter], for config: ModelConfig) throws {
@@ -108,7 +110,9 @@ public struct Parameters: Sendable {
                 carried[spec.name] = values[spec.name]
             }
         }
-        return try Parameters(carried, for: config)
+        var result = try Parameters(carried, for: config)
+        result.activations = activations
+        return result
     }
 
     /// Whether the configuration has a parameter of this name.
@@ -136,9 +140,9 @@ public struct Parameters: Sendable {
         }
     }
 
-    /// A packed matrix.
+    /// A packed matrix, as products take it.
     func matrix(_ name: String) throws -> PackedMatrix {
-        if case .matrix(let matrix)? = values[name] { return matrix }
+        if case .matrix(let matrix)? = values[name] { return matrix.multiplying(activations) }
         throw LensError(.weights, "missing parameter", at: name)
     }
 

@@ -9,7 +9,8 @@ extension Transformer {
     /// Steps that were done before find nothing left to do: processing a processed model changes nothing but roundings.
     /// - Throws: `LensError(.usage)` for a step asked for by name that is not exact for this model.
     public func processWeights(_ processing: WeightProcessing = .default) throws -> Transformer {
-        try Transformer.processed(WorkingWeights(parameters, config, keeping: nil), processing, self.processing)
+        let processed = try Transformer.processed(WorkingWeights(parameters, config, keeping: nil), processing, self.processing)
+        return parameters.activations == .float32 || !processed.parameters.isQuantized ? processed : try processed.multiplying(parameters.activations)
     }
 
     /// A model that is read from a file, its weights rewritten: each is read as it is when its turn comes, and rounded or

@@ -19,6 +19,9 @@ struct Forward: ParsableCommand {
     @Flag(help: "Rewrite the weights as fromPretrained does.")
     var processed = false
 
+    @Flag(help: "Round activations to eight bits in products with quantised weights.")
+    var int8 = false
+
     @Option var threads = 2
     @Option(help: "Seconds for each work.")
     var seconds = 5.0
@@ -35,13 +38,15 @@ struct Forward: ParsableCommand {
     func run() throws {
         Kernels.threads = threads
         let start = ContinuousClock.now
-        let model = try HookedTransformer(folder: folder, processing: processed ? .default : .none)
+        let model = try HookedTransformer(folder: folder, processing: processed ? .default : .none,
+                                          options: LoadOptions(activations: int8 ? .int8 : .float32))
         let loading = Timing.since(start)
         if let check { try compare(model, with: check) }
         if serve { return try answer(model) }
         let names = work.isEmpty ? Self.shapes.filter { $0.pos <= model.config.nCtx }.map(\.name) + ["cache-1x128", "generate"] : work
         let results = try names.map { try result(model, $0, seconds) }
-        let report: JSON = ["instruction_set": .string(try Kernels.instructionSet()), "threads": .int(threads), "load_s": .double(loading),
+        let report: JSON = ["instruction_set": .string(try Kernels.instructionSet()), "threads": .int(threads),
+                            "activations": .string(model.model.parameters.activations.rawValue), "load_s": .double(loading),
                             "results": .array(results)]
         print(try report.text(pretty: true))
     }
