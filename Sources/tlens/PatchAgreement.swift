@@ -30,7 +30,8 @@ struct PatchAgreement {
         var table = TextTable(["component", "#cells"] + reports.flatMap { ["#\($0.gradientAt.title)", "#top"] })
         for (index, part) in (reports.first?.agreements ?? []).enumerated() {
             table.add([part.patch.rawValue, "\(part.effect.count)"] + reports.flatMap { report in
-                [fixed(report.agreements[index].spearman, 3), fixed(report.agreements[index].topOverlap, 2)]
+                // Of numbers that are all the same there is no ranking.
+                [report.agreements[index].spearman.isNaN ? "·" : fixed(report.agreements[index].spearman, 3), fixed(report.agreements[index].topOverlap, 2)]
             })
         }
         let pairs = experiment.clean.shape[0]
