@@ -217,6 +217,14 @@ struct PullbackCase: CustomStringConvertible, Sendable {
         cases.append(PullbackCase("crossEntropy", what: "rows that do not count", [x]) { try $0[0].crossEntropy(targets: [0, -1, 2, 2, -7, 3]) } reference: {
             zip(rows($0[0], 5), [0, -1, 2, 2, -1, 3]).map { $1 < 0 ? 0 : -referenceLogSoftmax($0)[$1] }
         })
+        for perToken in [false, true] {
+            cases.append(PullbackCase("nextTokenLoss", what: perToken ? "of each token" : "mean", [x]) {
+                try $0[0].nextTokenLoss(IntTensor(rows: [[0, 4, 2], [1, 3, 0]]), mask: [[true, true, true], [false, true, true]], perToken: perToken)
+            } reference: { given in
+                let all = rows(given[0], 5), losses = [(0, 4), (1, 2), (4, 0)].map { -referenceLogSoftmax(all[$0])[$1] }
+                return perToken ? [losses[0], losses[1], 0, losses[2]] : [losses.reduce(0, +) / 3]
+            })
+        }
         cases.append(PullbackCase("crossEntropy", what: "without the last position", [x]) {
             try $0[0].at(.all, .upTo(-1)).crossEntropy(targets: [0, 4, 2, 2])
         } reference: { given in
