@@ -66,6 +66,7 @@ let package = Package(
 
         // A tiny random GPT-2, and the program that writes it: for the demo and the tests, no product.
         .target(name: "TinyModels", dependencies: ["LensFiles"], path: "Tests/TinyModels"),
+        .executableTarget(name: "list-public-symbols", dependencies: ["LensFiles"], path: "Tests/list-public-symbols"),
         .executableTarget(name: "make-tiny-model", dependencies: ["TinyModels"], path: "Tests/make-tiny-model"),
     ],
     swiftLanguageModes: [.v6]

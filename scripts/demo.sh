@@ -25,6 +25,7 @@ step "What comes next. The model was trained on a small made-up language (its ca
     run $model --prompt "$prompt" --top 5
 step "Where its heads look from the last word on." attention $model --prompt "$prompt" --top 2
 step "The logit lens: what each layer would say next." lens $model --prompt "$prompt" --target " Mary" --layers-only
+step "Which heads look one word back, and which do induction: on random words, said twice." heads $model --top 3
 step "An induction head: at a word seen before it looks at what came after." \
     attention $model --prompt "The code is alpha kilo tango zulu. Again: alpha kilo tango" --head L2H1
 step "Which heads carry the name: each one's output put into a run on a prompt where the other name is right." \

@@ -14,6 +14,9 @@ swift build --build-tests
 step "tests"
 swift test --skip-build
 
+step "public symbols"
+scripts/public-symbols.sh --check
+
 # What the laws and goldens say must hold under every instruction set.
 tiny=$(mktemp -d)
 trap 'rm -rf "$tiny"' EXIT

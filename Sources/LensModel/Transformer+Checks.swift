@@ -91,22 +91,10 @@ extension Transformer {
     /// Next-token cross-entropy (TransformerLens' `lm_cross_entropy_loss`): the mean over pairs of real tokens, or
     /// `[batch, pos - 1]` with zeros where either is masked.
     func loss(_ logits: Tensor, _ tokens: IntTensor, _ mask: [[Bool]], perToken: Bool) throws -> Tensor {
-        let batch = tokens.shape[0], pos = tokens.shape[1]
-        let targets = tokens.rows.flatMap { $0.dropFirst() }
-        if let wrong = targets.first(where: { $0 >= config.dVocabOut }) {
+        if let wrong = tokens.rows.lazy.flatMap({ $0.dropFirst() }).first(where: { $0 >= config.dVocabOut }) {
             throw LensError(.usage, "no loss: a token is no output of this model", expected: "0..<\(config.dVocabOut)", found: "\(wrong)")
         }
-        let predicting = try logits.at(.all, .upTo(max(0, pos - 1)))
-        let counts = mask.flatMap { row in zip(row, row.dropFirst()).map { $0 && $1 } }
-        let losses = try predicting.crossEntropy(targets: targets)
-        let masked = try Tensor(zip(losses.array, counts).map { $1 ? $0 : 0 }, shape: [batch, pos - 1]).recorded("mask", from: losses) { gradient in
-            try Tensor(zip(gradient.array, counts).map { $1 ? $0 : 0 }, shape: gradient.shape)
-        }
-        if perToken { return masked }
-        let valid = counts.count(where: \.self)
-        return Tensor(Float(masked.array.reduce(0.0) { $0 + Double($1) } / Double(valid))).recorded("mean", from: masked) { gradient in
-            Tensor(repeating: try Float(Double(gradient.item()) / Double(valid)), shape: [batch, pos - 1])
-        }
+        return try logits.nextTokenLoss(tokens, mask: mask, perToken: perToken)
     }
 }
 

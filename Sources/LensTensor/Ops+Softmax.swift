@@ -35,12 +35,13 @@ extension Tensor {
     }
 
     /// `-logSoftmax[target]` of each row, without storing the rows: `[…, vocab]` and as many targets to `[…]`.
-    /// - Throws: `LensError(.shape)` for a target outside the vocabulary or a wrong number of them.
+    /// - Parameter targets: negative for a row that does not count: its loss and its gradient are 0, whatever it holds.
+    /// - Throws: `LensError(.shape)` for a target past the vocabulary or a wrong number of them.
     public func crossEntropy(targets: [Int]) throws -> Tensor {
         guard let width = shape.last, targets.count == shape.dropLast().reduce(1, *) else {
             throw LensError(.shape, "cross-entropy", expected: "one target for each row of \(shape)", found: "\(targets.count)")
         }
-        let isa = try Kernels.isa(), ids = try checkedIDs(targets, below: width)
+        let isa = try Kernels.isa(), ids = try checkedTargets(targets, below: width)
         let out = try Tensor(uninitialized: Array(shape.dropLast()))
         try forEachBlockOfRows { x, rows, stride, first in
             ids.withUnsafeBufferPointer { ids in
@@ -51,6 +52,28 @@ extension Tensor {
         guard isTracked else { return out }
         let logits = detached()
         return out.recorded("crossEntropy", from: self) { try logits.crossEntropyBackward($0, ids) }
+    }
+
+    /// Next-token cross-entropy in nats of logits `[batch, pos, vocab]` (TransformerLens' `lm_cross_entropy_loss`): the mean over
+    /// pairs of neighbours that count, added up in double, shape `[]`; or `[batch, pos - 1]`, zeros where a pair does not count.
+    ///
+    /// - Parameters:
+    ///   - tokens: `[batch, pos]`.
+    ///   - mask: whether each token is a real one: `[batch][pos]`; nil: all are. A pair counts if both of it are.
+    /// - Throws: `LensError(.shape)`.
+    package func nextTokenLoss(_ tokens: IntTensor, mask: [[Bool]]?, perToken: Bool) throws -> Tensor {
+        let batch = tokens.shape[0], pos = tokens.shape[1]
+        if let wrong = tokens.array.first(where: { $0 < 0 }) { throw LensError(.shape, "target out of range", expected: "0..<\(shape.last ?? 0)", found: "\(wrong)") }
+        // All rows at once, the last position's as one that does not count: no copy of the others, and none of their gradients.
+        let targets = tokens.rows.enumerated().flatMap { row, ids in
+            ids.indices.map { at in at + 1 < pos && (mask.map { $0[row][at] && $0[row][at + 1] } ?? true) ? ids[at + 1] : -1 }
+        }
+        let losses = try crossEntropy(targets: targets)
+        if perToken { return try losses.at(.all, .upTo(max(0, pos - 1))) }
+        let valid = targets.count { $0 >= 0 }
+        return Tensor(Float(losses.array.reduce(0.0) { $0 + Double($1) } / Double(valid))).recorded("mean", from: losses) { gradient in
+            Tensor(repeating: try Float(Double(gradient.item()) / Double(valid)), shape: [batch, pos])
+        }
     }
 
     /// The gradient of `crossEntropy` on these logits: `(softmax - target) · gradient`, each row from the logits at once.

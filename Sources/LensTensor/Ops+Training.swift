@@ -159,10 +159,7 @@ extension Tensor {
         guard rank >= 1, let n = shape.last, n > 0, targets.count == count / n else {
             throw LensError(.shape, "cross-entropy", expected: "a target for each row of \(shape)", found: "\(targets.count)")
         }
-        return try targets.map { target in
-            guard target < n, let id = Int32(exactly: max(target, -1)) else { throw LensError(.shape, "target out of range", expected: "0..<\(n)", found: "\(target)") }
-            return id
-        }
+        return try LensTensor.checkedTargets(targets, below: n)
     }
 
     private func lossesInDouble(_ ids: [Int32]) throws -> (losses: [Double], normalizers: [Double]) {

@@ -243,6 +243,16 @@ func checkedIDs(_ ids: [Int], below bound: Int) throws -> [Int32] {
     }
 }
 
+/// The same of targets of a loss, of which those below 0 do not count: -1.
+func checkedTargets(_ targets: [Int], below bound: Int) throws -> [Int32] {
+    try targets.map { target in
+        guard target < bound, let small = Int32(exactly: max(target, -1)) else {
+            throw LensError(.shape, "target out of range", expected: "0..<\(bound)", found: "\(target)")
+        }
+        return small
+    }
+}
+
 /// Converts `count` elements at any alignment to float32. The caller answers for both buffers.
 public func convert(_ source: UnsafeRawPointer, _ element: PackedMatrix.Element, count: Int, to destination: UnsafeMutablePointer<Float>) {
     lens_convert(source, element.dtype, Int64(count), destination)

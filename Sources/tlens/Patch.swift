@@ -9,6 +9,7 @@ struct Patch: ParsableCommand {
         usage: """
             tlens patch <model> --clean <text> --corrupted <text> --answer <token> [--wrong <token>] [--what <activation>]
             tlens patch <model> … --to L9H6.q
+            tlens patch <model> … --agreement
             """,
         discussion: """
             The metric is the answer's logit less the wrong answer's at the last position (without --wrong: the answer's \
@@ -18,6 +19,10 @@ struct Patch: ParsableCommand {
             WHAT: \(NamedPatch.allCases.map(\.rawValue).joined(separator: ", ")).
             --to makes it path patching: from every head straight to that head's q, k or v input, or to `final`; with \
             --through-mlps also by way of the MLPs between.
+
+            --agreement patches every kind of component and says how far --estimate would have ranked the cells as patching \
+            does, with gradients of the clean run (corrupted into clean), of the corrupted one (clean into corrupted), and \
+            integrated between them (clean into corrupted).
             """)
 
     @OptionGroup var options: ModelOptions
@@ -58,6 +63,12 @@ struct Patch: ParsableCommand {
     @Flag(help: "Estimate all cells at once by attribution patching (one pass back), instead of running each.")
     var estimate = false
 
+    @Flag(help: "Rank correlations of estimates with patching, for every kind of component.")
+    var agreement = false
+
+    @Option(help: ArgumentHelp("With --agreement: gradients that integrated averages.", valueName: "n"))
+    var steps = 10
+
     @Flag(help: "The metric itself, not as a share of the way from corrupted to clean.")
     var raw = false
 
@@ -84,6 +95,10 @@ struct Patch: ParsableCommand {
         }
         guard top >= 1 else { throw ValidationError("--top takes a number from 1, not \(top)") }
         guard !estimate || to.isEmpty else { throw ValidationError("--estimate is for activations, not paths: leave out --to") }
+        guard !agreement || (to.isEmpty && !estimate && !noising) else {
+            throw ValidationError("--agreement compares all kinds in both directions: leave out --to, --estimate and --noising")
+        }
+        guard (1...10_000).contains(steps) else { throw ValidationError("--steps takes a number from 1 to 10000, not \(steps)") }
         _ = try to.map(receiver)
         guard !throughMlps || !to.isEmpty else { throw ValidationError("--through-mlps is for path patching: give --to") }
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
@@ -104,6 +119,12 @@ struct Patch: ParsableCommand {
         let meter = ProgressMeter("patching", output)
         defer { meter.finish() }
         let model = ungroup ? try loaded.model.ungroupingQueryAttention() : loaded.model
+        if agreement {
+            let report = try PatchAgreement(experiment, model, steps: steps, meter)
+            meter.finish()
+            try report.write(file)
+            return try output.json ? printJSON(report.json()) : say(report.text(.stdout))
+        }
         let report = try PatchReport(experiment, command: self, sweep(experiment, model, meter), model: loaded)
         meter.finish()
         try report.write(file)

@@ -16,6 +16,7 @@ import TransformerLens
             expectClose(found, one.expected, "\(name): \(one)")
         }
         expectError(.shape, "logits and tokens") { try lmAccuracy(logits, IntTensor([1, 2])) }
+        expectError(.shape, "out of range") { try lmCrossEntropyLoss(logits, IntTensor(Array(repeating: -1, count: file.tokens.shape.reduce(1, *)), shape: file.tokens.shape)) }
         expectError(.shape, "attention mask") { try lmCrossEntropyLoss(logits, file.tokens, attentionMask: IntTensor(rows: [[1]])) }
     }
 

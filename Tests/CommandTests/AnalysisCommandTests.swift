@@ -59,6 +59,30 @@ extension JSON {
         for cell in 0..<24 { #expect(abs(means[cell] - (first[cell] + second[cell]) / 2) < 1e-5) }
     }
 
+    /// The table of rank correlations is of what --what patches and --estimate estimates.
+    @Test func agreementOfEstimates() async throws {
+        let model = try Models.gpt2, folder = try TestFolder(), pair = ["--clean", "Mary said", "--corrupted", "John said", "--answer", " the", "--wrong", " a"]
+        let json = try await document(["patch", model, "--agreement", "--steps", "2", "--out", folder("a.npz")] + pair), source = try openTensors(at: folder("a.npz"))
+        let reports = try #require(json["reports"]?.arrayValue)
+        #expect(reports.map { $0["gradient_at"]?.stringValue } == ["clean", "corrupted", "integrated (2 steps, midpoint)"])
+        for (report, (name, direction)) in zip(reports, [("clean", ["--noising"]), ("corrupted", [])]) {
+            let parts = try #require(report["components"]?.arrayValue)
+            #expect(parts.count == 9 && parts.allSatisfy { ($0["spearman"]?.doubleValue).map { (-1...1).contains($0) } ?? false })
+            for what in ["mlp_out", "attn_head_v_by_pos"] {
+                let effect = try Tensor(stored: "\(name).\(what).effect", in: source).array, estimate = try Tensor(stored: "\(name).\(what).estimate", in: source).array
+                let patch = ["patch", model, "--what", what, "--raw"] + direction + pair
+                let truth = try await document(patch), guess = try await document(patch + ["--estimate"])
+                let start = try #require(truth[name]?.doubleValue), values = truth["values"]?.doubles ?? [], guesses = guess["values"]?.doubles ?? []
+                try #require(values.count == effect.count && guesses.count == effect.count && effect.count > 12)
+                for cell in effect.indices {
+                    #expect(abs(values[cell] - start - Double(effect[cell])) < 1e-4 && abs(guesses[cell] - start - Double(estimate[cell])) < 1e-4, "\(name) \(what) \(cell)")
+                }
+            }
+        }
+        let table = try await text(["patch", model, "--agreement", "--steps", "2"] + pair)
+        #expect(table.contains("integrated") && table.contains("attn_head_pattern_by_pos"))
+    }
+
     @Test func headsAndFiles() async throws {
         let model = try Models.gpt2, folder = try TestFolder()
         let json = try await document(["heads", model, "--ablate", "mean", "--batch", "2", "--length", "9", "--seed", "3"])
@@ -128,6 +152,8 @@ extension JSON {
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--to", "L1H2"], "receives nothing"),
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--to", "Lxq.q"], "is not a head"),
         (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--through-mlps"], "--through-mlps is for path patching"),
+        (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--agreement", "--estimate"], "--agreement compares all kinds"),
+        (["patch", "M", "--clean", "a", "--corrupted", "b", "--answer", "c", "--agreement", "--steps", "0"], "--steps takes a number from 1"),
         (["heads", "M", "--ablate", "all"], "--ablate takes mean or zero"),
         (["heads", "M", "--ablate", "mean", "--prompt", "a"], "--ablate is for random tokens"),
         (["heads", "M", "--error-measure", "x", "--prompt", "a"], "--error-measure takes mul or abs"),

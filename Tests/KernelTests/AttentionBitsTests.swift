@@ -33,6 +33,27 @@ import Testing
         expectSame(problem.run(isa, oneThreadOfScratch: true), two, "\(name), scratch for one thread")
     }
 
+    /// Few heads over many keys: threads share out the keys.
+    @Test(arguments: ISA.runnable)
+    func sharingOutKeysChangesNothing(isa: ISA) {
+        let long = AttentionCases.shape { ($0.heads, $0.kvHeads, $0.headWidth, $0.queries, $0.keys) = (3, 1, 160, 2, 6700) }
+        let changes: [(inout ReferenceAttention) -> Void] = [
+            { _ in }, { $0.first = [100] }, { $0.window = 3000 }, { $0.mask = AttentionCases.holes(6700) },
+            { ($0.queries, $0.sinks, $0.alibi) = (7, [1, 2, 3], [0.1, 0.01, 0]) },
+        ]
+        for (index, change) in changes.enumerated() {
+            var shape = long
+            change(&shape)
+            let problem = AttentionCase(shape), (one, two) = withOneAndTwoThreads { problem.run(isa) }
+            expectSame(one, two, "\(index)")
+            lens_set_threads(3)
+            defer { lens_set_threads(0) }
+            expectSameBits(problem.run(isa, .z).z, one.z, "\(index), three threads")
+            expectSameBits(problem.run(isa, .z, scores: one.scores).z, one.z, "\(index), from scores")
+            expectSameBits(problem.run(isa, pattern: one.pattern).z, one.z, "\(index), from the pattern")
+        }
+    }
+
     @Test(arguments: AttentionCases.names)
     func fusedSetsAgree(name: String) {
         let problem = AttentionCases.named(name)

@@ -35,6 +35,19 @@ enum AttentionCases {
         ("cross", shape { ($0.causal, $0.keys, $0.queries) = (false, 5, 70) }),
         ("grouped", shape { ($0.heads, $0.kvHeads, $0.headWidth) = (6, 2, 128) }),
         ("multi-query", shape { ($0.heads, $0.kvHeads, $0.batch) = (4, 1, 2) }),
+        ("grouped, long", shape { ($0.heads, $0.kvHeads, $0.queries, $0.keys) = (6, 2, 150, 150); $0.mask = holes(150) }),
+        ("heads of a query", shape {
+            ($0.heads, $0.kvHeads, $0.queries, $0.keys) = (9, 1, 2, 140)
+            ($0.alibi, $0.sinks) = ((1...9).map { 0.3 / Float($0) }, (0..<9).map { Float($0) - 4 })
+        }),
+        ("heads of a query, padded", shape {
+            ($0.heads, $0.kvHeads, $0.batch, $0.queries, $0.keys, $0.first) = (8, 2, 2, 1, 140, [0, 70])
+            $0.relative = tables(8, reach: 9)
+        }),
+        ("heads of a query, windowed", shape {
+            ($0.heads, $0.kvHeads, $0.queries, $0.keys, $0.window, $0.softcap) = (14, 2, 3, 200, 90, 3)
+            ($0.alibi, $0.roundsALiBi, $0.mask) = ((1...14).map { 0.3 / Float($0) }, true, holes(200))
+        }),
         ("window", shape { ($0.window, $0.queries, $0.keys) = (9, 140, 140) }),
         ("window of one", shape { $0.window = 1 }),
         ("wide window", shape { ($0.window, $0.queries, $0.keys) = (70, 140, 140) }),

@@ -182,6 +182,8 @@ import Testing
         expectSameBits(out.values, [-1, 0, 1, 0], "masked logits")
         lens_cross_entropy_backward(isa.pointer, 1, 4, [1, .nan, 1, 1], 4, [0], [2], out.base)
         #expect(out.values.filter { !$0.isNaN }.isEmpty)
+        lens_cross_entropy_backward(isa.pointer, 1, 4, [1, .nan, inf, 1], 4, [-1], [2], out.base)
+        expectSameBits(out.values, [0, 0, 0, 0], "a row that does not count")
         lens_log_softmax_backward(isa.pointer, 1, 4, [-0.6931472, -inf, -0.6931472, -inf], [1, 1, 0, 0], out.base)
         expectClose(out.values, [0, 1, -1, 0], relative: 1e-6, absolute: 1e-6)
         lens_softmax_backward(isa.pointer, 2, 0, out.base, out.base, out.base)

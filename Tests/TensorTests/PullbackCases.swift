@@ -214,6 +214,9 @@ struct PullbackCase: CustomStringConvertible, Sendable {
         cases.append(PullbackCase("crossEntropy", [x]) { try $0[0].crossEntropy(targets: [0, 4, 2, 2, 1, 3]) } reference: {
             zip(rows($0[0], 5), [0, 4, 2, 2, 1, 3]).map { -referenceLogSoftmax($0)[$1] }
         })
+        cases.append(PullbackCase("crossEntropy", what: "rows that do not count", [x]) { try $0[0].crossEntropy(targets: [0, -1, 2, 2, -7, 3]) } reference: {
+            zip(rows($0[0], 5), [0, -1, 2, 2, -1, 3]).map { $1 < 0 ? 0 : -referenceLogSoftmax($0)[$1] }
+        })
         cases.append(PullbackCase("crossEntropy", what: "without the last position", [x]) {
             try $0[0].at(.all, .upTo(-1)).crossEntropy(targets: [0, 4, 2, 2])
         } reference: { given in

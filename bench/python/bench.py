@@ -30,6 +30,8 @@ LENS = Path(os.environ.get("LENS_BENCH", HERE.parent / ".build" / "release" / "l
 FORMATS = ["f32", "f16", "q8_0", "q4_0"]
 # GPT-2 small and the LLaMA: parameters that multiply (per token), of the output, and the width of attention.
 BLOCKS, OUTPUT, LAYERS, WIDTH = 84_934_656, {"gpt2": 38_597_376, "llama": 24_576_000}, 12, 768
+# Of a prefill's last block all positions have keys and values, and only the last one the rest.
+PREFILLED = BLOCKS * (LAYERS - 1) // LAYERS + 2 * WIDTH * WIDTH
 
 
 def run(command):
@@ -154,7 +156,7 @@ class Bench:
             for work in works:
                 name, _, count = work.partition("-")
                 tokens, peers = int(count or 0), {"llama.cpp": best[work, "llama.cpp"]}
-                flops = 2 * tokens * BLOCKS + 2 * OUTPUT["llama"] + LAYERS * 2 * tokens * tokens * WIDTH if tokens else None
+                flops = 2 * tokens * PREFILLED + 2 * OUTPUT["llama"] + (LAYERS - 1) * 2 * tokens * tokens * WIDTH if tokens else None
                 # A step reads every matrix but the table of embeddings.
                 read = None if tokens else (BLOCKS + OUTPUT["llama"]) * {"f32": 4, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}[kind]
                 self.row(f"LLaMA 134M {name} {count} {kind}".replace("  ", " "), best[work, "lens"], peers, {"llama.cpp": bars[name][kind]}, flops=flops, read=read)

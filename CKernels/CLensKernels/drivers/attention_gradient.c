@@ -126,7 +126,7 @@ static void find_pattern(const head_task *t, const lens_tile *tile, float *sink)
     float *row = tile->scores + r * t->slots;
     const float *given = a->sinks ? a->sinks + tile->head : NULL;
     const largest best = given && t->g->dsinks ? find_largest(row, pages) : (largest){-1, 0.0f};
-    t->isa->pattern_row(pages.end - pages.begin, given, row + pages.begin);
+    lens_tile_pattern(tile, r, 1);
     if (best.slot < 0) continue;
     // Of the two the larger exponent is the one that is known well.
     float rest = 0.0f;

@@ -10,7 +10,7 @@ static bool key_masked(const lens_tile *t, int64_t key) {
 /// The smallest interval of key positions that holds every visible key of row r.
 static lens_span visible(const lens_tile *t, int64_t r) {
   const lens_attention_args *a = t->args;
-  const int64_t p = a->keys - a->queries + t->query + r;
+  const int64_t p = a->keys - a->queries + lens_tile_query(t, r);
   lens_span s = {lens_max(0, a->first[t->b]), a->causal ? lens_min(a->keys, p + 1) : a->keys};
   if (a->window > 0) s.begin = lens_max(s.begin, p - a->window + 1);
   while (s.begin < s.end && key_masked(t, s.begin)) s.begin++;
@@ -54,9 +54,9 @@ lens_span lens_tile_all_pages(const lens_tile *t) {
 
 /// Adds what the head adds at each distance to the scores of a query at `position`: constant beyond the reach, a copy of the
 /// table between.
-static void add_relative(const lens_tile *t, lens_span s, int64_t position, float *row) {
+static void add_relative(const lens_tile *t, int64_t head, lens_span s, int64_t position, float *row) {
   const lens_attention_args *a = t->args;
-  const float *table = a->relative + t->head * (2 * a->reach + 1);
+  const float *table = a->relative + head * (2 * a->reach + 1);
   const int64_t origin = position + t->shift; // the slot at distance 0
   const int64_t low = lens_min(s.end, lens_max(s.begin, origin - a->reach));
   const int64_t high = lens_max(low, lens_min(s.end, origin + a->reach + 1));
@@ -74,42 +74,77 @@ static float to_bfloat16(float x) {
   return x;
 }
 
-static void add_rounded_alibi(const lens_tile *t, lens_span s, float *row) {
-  const float slope = to_bfloat16(t->args->alibi[t->head]), scale = t->args->score_scale;
+static void add_rounded_alibi(const lens_tile *t, int64_t head, lens_span s, float *row) {
+  const float slope = to_bfloat16(t->args->alibi[head]), scale = t->args->score_scale;
   const int64_t origin = t->args->first[t->b] + t->shift; // the slot of the row's first real token
   for (int64_t slot = s.begin; slot < s.end; slot++) row[slot] += to_bfloat16(slope * (float)(slot - origin)) * scale;
 }
 
-void lens_tile_products(const lens_tile *t) {
-  const lens_attention_args *a = t->args;
-  const float *q = a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
-  const lens_span all = lens_tile_all_pages(t);
-  int64_t end = 0; // of the last slot any row sees; whole vectors past it are left out
+/// Slots of a page up to the last one any row sees, in whole vectors; the rest are left out.
+static int64_t page_vectors(const lens_tile *t, int64_t page) {
+  int64_t end = page;
   for (int64_t r = 0; r < t->rows; r++) end = lens_max(end, t->range[r].end);
-  for (int64_t slot = all.begin; slot < all.end; slot += LENS_PAGE)
-    t->isa->product(t->rows, lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - slot, LENS_LANES)), q,
-                    a->heads * a->d_head, a->d_head, lens_tile_keys(t, slot), LENS_PAGE, t->scores + slot, t->slots, LENS_CHAIN_START);
+  return lens_min(LENS_PAGE / LENS_LANES, lens_ceil_div(end - page, LENS_LANES));
+}
+
+void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next) {
+  const lens_attention_args *a = t->args;
+  const float *q = t->q ? t->q : a->q + ((t->b * a->queries + t->query) * a->heads + t->head) * a->d_head;
+  t->isa->product_fetching(t->rows, page_vectors(t, page), q, t->q ? a->d_head : a->heads * a->d_head, a->d_head,
+                       lens_tile_keys(t, page), LENS_PAGE, t->scores + page, t->slots, LENS_CHAIN_START, next);
+}
+
+void lens_tile_products(const lens_tile *t) {
+  const lens_span all = lens_tile_all_pages(t);
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_page_products(t, page, (lens_fetch){0});
+}
+
+/// What is added to scores of slots s that row r sees, besides ALiBi, and keys masked among them.
+static void finish_row(const lens_tile *t, int64_t r, lens_span s) {
+  const lens_attention_args *a = t->args;
+  const int64_t head = lens_tile_head(t, r);
+  float *row = t->scores + r * t->slots;
+  if (a->relative) add_relative(t, head, s, a->keys - a->queries + lens_tile_query(t, r), row);
+  if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, head, s, row);
+  for (int64_t slot = s.begin; a->key_mask && slot < s.end; slot++)
+    if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
+}
+
+void lens_tile_finish_page(const lens_tile *t, int64_t page) {
+  const lens_attention_args *a = t->args;
+  int64_t begin[LENS_TILE_ROWS_MAX], end[LENS_TILE_ROWS_MAX];
+  for (int64_t r = 0; r < t->rows; r++) {
+    begin[r] = lens_max(t->range[r].begin - page, 0);
+    end[r] = lens_min(t->range[r].end - page, LENS_PAGE);
+  }
+  const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
+                                .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL, .alibi_step = t->across_heads,
+                                .distance = page - t->shift - (a->keys - a->queries + t->query), .distance_step = !t->across_heads};
+  t->isa->score_rows(&step, t->rows, begin, end, t->scores + page, t->slots);
+  if (!a->relative && !a->key_mask && !(a->alibi && a->rounds_alibi)) return;
+  for (int64_t r = 0; r < t->rows; r++)
+    if (begin[r] < end[r]) finish_row(t, r, (lens_span){page + begin[r], page + end[r]});
 }
 
 void lens_tile_scores(const lens_tile *t) {
-  const lens_attention_args *a = t->args;
+  const lens_span all = lens_tile_all_pages(t);
   lens_tile_products(t);
-  for (int64_t r = 0; r < t->rows; r++) {
-    float *row = t->scores + r * t->slots;
-    const lens_span pages = lens_tile_pages(t, r), s = t->range[r];
-    const int64_t position = a->keys - a->queries + t->query + r;
-    const lens_score_step step = {.scale = a->score_scale, .softcap = a->softcap,
-                                  .alibi = a->alibi && !a->rounds_alibi ? a->alibi + t->head : NULL,
-                                  .distance = pages.begin - t->shift - position};
-    t->isa->score_row(&step, lens_ceil_div(s.end - pages.begin, LENS_LANES) * LENS_LANES, row + pages.begin);
-    if (a->relative) add_relative(t, s, position, row);
-    if (a->alibi && a->rounds_alibi) add_rounded_alibi(t, s, row);
-    for (int64_t slot = pages.begin; slot < s.begin; slot++) row[slot] = -INFINITY;
-    for (int64_t slot = s.end; slot < pages.end; slot++) row[slot] = -INFINITY;
-    if (!a->key_mask) continue;
-    for (int64_t slot = s.begin; slot < s.end; slot++)
-      if (key_masked(t, slot - t->shift)) row[slot] = -INFINITY;
+  for (int64_t page = all.begin; page < all.end; page += LENS_PAGE) lens_tile_finish_page(t, page);
+}
+
+void lens_tile_pattern(const lens_tile *t, int64_t row, int64_t count) {
+  const lens_attention_args *a = t->args;
+  int64_t slots[LENS_TILE_ROWS_MAX], used[LENS_TILE_ROWS_MAX];
+  const float *sinks[LENS_TILE_ROWS_MAX];
+  float *scores[LENS_TILE_ROWS_MAX];
+  for (int64_t i = 0; i < count; i++) {
+    const lens_span pages = lens_tile_pages(t, row + i);
+    slots[i] = pages.end - pages.begin;
+    used[i] = lens_ceil_div(t->range[row + i].end - pages.begin, LENS_LANES) * LENS_LANES;
+    sinks[i] = a->sinks ? a->sinks + lens_tile_head(t, row + i) : NULL;
+    scores[i] = t->scores + (row + i) * t->slots + pages.begin;
   }
+  t->isa->pattern_rows(count, slots, used, sinks, scores);
 }
 
 void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing) {

@@ -18,17 +18,22 @@ static void run_panels(const lens_isa *isa, const lens_linear_call *call, panel_
   const int64_t tiles = lens_ceil_div(m, isa->tile_rows), depth = lens_max(1, call->k_end - call->k_begin);
   const int threads = lens_threads_for(m * (call->n_end - call->n_begin) * depth, panels * tiles);
 
-  // Chunks are whole tiles, nearly equal, and enough of them that each thread has a task or two.
+  // Chunks are whole tiles, nearly equal, and enough of them that each thread has a task or two. Near the end threads take
+  // parts of a chunk, of a few tiles.
   const int64_t least = lens_ceil_div(m, LENS_ROW_CHUNK / isa->tile_rows * isa->tile_rows);
   const int64_t chunks = lens_min(tiles, lens_max(least, lens_ceil_div(threads > 1 ? 2 * threads : 1, panels)));
+  const int64_t parts = threads > 1 ? lens_max(1, lens_min(4, tiles / chunks / 2)) : 1;
   const int64_t panel_bytes = lens_max(1, lens_panel_bytes(call->w.format, call->k_end - call->k_begin));
   const int64_t group = lens_max(1, lens_min(panels, GROUP_BYTES / panel_bytes));
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < panels * chunks; task++) {
-    const int64_t first = task / (group * chunks) * group, size = lens_min(group, panels - first);
-    const int64_t within = task - first * chunks, chunk = within / size, panel = first + within % size;
-    const int64_t row = tiles * chunk / chunks * isa->tile_rows;
-    const int64_t row_end = lens_min(m, tiles * (chunk + 1) / chunks * isa->tile_rows);
+  lens_runs runs;
+  lens_deal(&runs, panels * chunks, parts, threads);
+  LENS_PARALLEL(threads)
+  for (int64_t part, count; (part = lens_next_tasks(&runs, &count)) >= 0;) {
+    const int64_t task = part / parts, first = task / (group * chunks) * group, size = lens_min(group, panels - first);
+    const int64_t within = task - first * chunks, panel = first + within % size;
+    const int64_t cut = within / size * parts + part % parts; // of chunks * parts cuts of the rows
+    const int64_t row = tiles * cut / (chunks * parts) * isa->tile_rows;
+    const int64_t row_end = lens_min(m, tiles * (cut + count) / (chunks * parts) * isa->tile_rows);
     run(call, row, row_end - row, first_panel + panel);
   }
 }

@@ -46,7 +46,8 @@ void lens_affine_backward(const lens_isa *isa, int64_t rows, int64_t width, cons
 void lens_softmax_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *y, const float *gradient, float *out);
 /// Of lens_log_softmax, from its output y: gradient - exp(y) * Σ gradient.
 void lens_log_softmax_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *y, const float *gradient, float *out);
-/// Of lens_cross_entropy: (softmax(x[r]) - [j = target]) * gradient[r]. gradient: [rows]; out: [rows, n], contiguous.
+/// Of lens_cross_entropy: (softmax(x[r]) - [j = target]) * gradient[r]; zeros where the target is negative. gradient: [rows];
+/// out: [rows, n], contiguous.
 void lens_cross_entropy_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *x, int64_t ld_x,
                                  const int32_t *targets, const float *gradient, float *out);
 /// Of lens_rotary: the inverse rotation.

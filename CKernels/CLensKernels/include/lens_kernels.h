@@ -230,8 +230,8 @@ void lens_sum_parts(const lens_isa *isa, int64_t rows, int64_t parts, int64_t wi
 void lens_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
 /// out[r, j] = x[r, j] - max - log(Σ exp(x - max)). The same edge cases as IEEE arithmetic gives (no special masking).
 void lens_log_softmax(const lens_isa *isa, int64_t rows, int64_t n, const float *x, float *out);
-/// loss[r] = -log_softmax(x[r])[target[r]], without storing the row. targets in 0..<n (checked by the caller).
-/// Row stride ld_x.
+/// loss[r] = -log_softmax(x[r])[target[r]], without storing the row; 0 where the target is negative, whatever x holds. Targets
+/// are below n (checked by the caller). Row stride ld_x.
 void lens_cross_entropy(const lens_isa *isa, int64_t rows, int64_t n, const float *x, int64_t ld_x,
                         const int32_t *targets, float *loss);
 

@@ -12,19 +12,22 @@ typedef struct {
 typedef struct {
   const lens_isa *isa;
   const lens_attention_args *args;
-  int64_t b, head, query, rows; // queries query ..< query + rows
+  int64_t b, head, query, rows; // queries query ..< query + rows of a head, or heads head ..< head + rows of a query
+  bool across_heads;            // the latter: heads that share keys
   int64_t shift, slots;         // slot = key position + shift; slots: length of a row of scores
   lens_span range[LENS_TILE_ROWS_MAX];
+  const float *q;  // [rows][d_head], a copy; NULL: where the caller has them
   float *scores; // [rows][slots]: scores, then the pattern
   float *chain;  // [rows][d_value]: one page's sums
   float *total;  // [rows][d_value]
   const float *page; // keys [d_head][LENS_PAGE] and values [LENS_PAGE][d_value] of its head, where there are no pages
 } lens_tile;
 
-/// Slots of a row of scores: whole pages, wherever the first real token is.
+/// Slots of a row of scores: whole pages, wherever the first real token is; an odd number of them, so that the same page of
+/// many rows does not fall on the same few sets of a cache.
 static inline int64_t lens_attention_slots(const lens_attention_args *a) {
   if (a->k) return LENS_PAGE;
-  return lens_ceil_div(a->keys + LENS_PAGE - 1, LENS_PAGE) * LENS_PAGE;
+  return (lens_ceil_div(a->keys + LENS_PAGE - 1, LENS_PAGE) | 1) * LENS_PAGE;
 }
 
 /// Finds range[r] of each row: the slots it sees, or is given something for.
@@ -35,15 +38,24 @@ lens_span lens_tile_pages(const lens_tile *t, int64_t r);
 lens_span lens_tile_all_pages(const lens_tile *t);
 /// Queries times keys, unscaled, up to the last slot any row sees; in scratch.
 void lens_tile_products(const lens_tile *t);
+/// Products of one page, and then, in a second step, what is done to them: finished scores of it, as below.
+void lens_tile_page_products(const lens_tile *t, int64_t page, lens_fetch next);
+void lens_tile_finish_page(const lens_tile *t, int64_t page);
 /// Finished scores of whole pages around each row's range, -inf wherever the row may not look; in scratch.
 void lens_tile_scores(const lens_tile *t);
+/// Rows row ..< row + count of the finished scores to their pattern; in scratch.
+void lens_tile_pattern(const lens_tile *t, int64_t row, int64_t count);
 /// Row r of the caller's scores or pattern into scratch, `nothing` in the rest of its pages.
 void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float nothing);
 
-/// Offset of query row r's scores in the [batch, heads, queries, keys] arrays.
+/// Row r's head and query.
+static inline int64_t lens_tile_head(const lens_tile *t, int64_t r) { return t->across_heads ? t->head + r : t->head; }
+static inline int64_t lens_tile_query(const lens_tile *t, int64_t r) { return t->across_heads ? t->query : t->query + r; }
+
+/// Offset of row r's scores in the [batch, heads, queries, keys] arrays.
 static inline int64_t lens_tile_row(const lens_tile *t, int64_t r) {
   const lens_attention_args *a = t->args;
-  return ((t->b * a->heads + t->head) * a->queries + t->query + r) * a->keys;
+  return ((t->b * a->heads + lens_tile_head(t, r)) * a->queries + lens_tile_query(t, r)) * a->keys;
 }
 
 static inline int64_t lens_tile_kv_head(const lens_tile *t) { return t->head / (t->args->heads / t->args->kv_heads); }

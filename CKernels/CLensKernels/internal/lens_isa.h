@@ -33,10 +33,12 @@ typedef struct {
 } lens_rounded;
 
 /// What a product's tile fetches into cache beside its own rows of w: `step` bytes (64 or 128) from `from` on for every k.
-/// Tiles after the first find their own rows in cache, and so have time to bring what comes next. from NULL: its own rows, ahead.
+/// Tiles after the first find their own rows in cache, and so have time to bring what comes next. from NULL: the rows from
+/// `rows` on, as many and as far apart as those of w; both NULL: its own rows, ahead.
 typedef struct {
   const char *from;
   int64_t step;
+  const float *rows;
 } lens_fetch;
 
 /// One call of lens_linear, as its tasks see it.
@@ -51,11 +53,13 @@ typedef struct {
   lens_epilogue epilogue;
 } lens_linear_call;
 
-/// Finishing of one row of attention scores; slot i of the row holds key `first_key + i`.
+/// Finishing of a page of scores of some rows; slot i holds key `first_key + i`.
 typedef struct {
   float scale, softcap;
-  const float *alibi; // the head's slope, or NULL
-  int64_t distance;   // first_key - the query's position
+  const float *alibi;     // the slope of row 0's head, or NULL
+  int64_t alibi_step;     // from a row's slope to the next one's
+  int64_t distance;       // first_key - the position of row 0's query
+  int64_t distance_step;  // how much less it is for each next row
 } lens_score_step;
 
 struct lens_isa {
@@ -70,6 +74,9 @@ struct lens_isa {
   /// The same, and brings other memory into cache meanwhile.
   void (*product_fetching)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, int64_t count, const float *w, int64_t ld_w,
                            float *out, int64_t ld_out, lens_chain chain, lens_fetch fetch);
+  /// The same with row r's chain over k in begin[r] ..< end[r] alone, and zero where that is empty.
+  void (*product_ragged)(int64_t rows, int64_t vecs, const float *x, int64_t ld_x, const int64_t *begin, const int64_t *end,
+                         const float *w, int64_t ld_w, float *out, int64_t ld_out);
   /// Rows k_begin ..< k_end of a panel, as float32: its columns offset ..< offset + 16 * vecs (offset a multiple of 16) to
   /// dst[k_end - k_begin][16 * vecs] (row stride ld).
   void (*expand)(lens_format format, const void *panel, int64_t k_begin, int64_t k_end, int64_t offset, int64_t vecs,
@@ -101,11 +108,12 @@ struct lens_isa {
   void (*rotary_row)(int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent, float direction, const float *x,
                      const float *cos, const float *sin, float *out);
 
-  /// In place over `count` slots: scale, softcap, ALiBi, in that order.
-  void (*score_row)(const lens_score_step *step, int64_t count, float *scores);
-  /// Softmax in place over whole pages (count a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
-  /// sink's score last, where there is one.
-  void (*pattern_row)(int64_t count, const float *sink, float *scores);
+  /// In place, over the page of each row (row stride ld): scale, softcap, ALiBi, in that order; -inf outside slots begin[r] ..<
+  /// end[r]. Rows that see nothing of it are left alone.
+  void (*score_rows)(const lens_score_step *step, int64_t rows, const int64_t *begin, const int64_t *end, float *scores, int64_t ld);
+  /// Softmax in place over whole pages (count[r] a multiple of LENS_PAGE, invisible slots -inf), sums in page chunks; with the
+  /// sink's score last, where there is one. From used[r] on, a multiple of LENS_LANES, nothing is visible: zeros are written.
+  void (*pattern_rows)(int64_t rows, const int64_t *count, const int64_t *used, const float *const *sinks, float *const *scores);
 
   /// dst[columns][rows] (row stride ld_dst) from src[rows][columns] (ld_src); rows of dst are filled up to whole vectors
   /// with zeros.

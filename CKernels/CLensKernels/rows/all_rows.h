@@ -13,6 +13,8 @@
 
 #include "weight_rows.h"
 
+#include "finish_rows.h"
+
 #include "linear_rows.h"
 
 #include "int8_weights_rows.h" // int8_rows.h, which multiplies what this makes, is the isa/*.c file's own to include
@@ -32,13 +34,13 @@
 #define LENS_ISA_TABLE(NAME, RUNNABLE, INT8_PANEL)                                                                  \
   {                                                                                                                 \
     .name = NAME, .runnable = RUNNABLE, .tile_rows = LENS_TILE_ROWS, .product = product,                            \
-    .product_fetching = product_fetching, .expand = expand, .linear_panel = linear_panel,                           \
-    .round_row = round_row, .int8_panel = INT8_PANEL,                                                               \
+    .product_fetching = product_fetching, .product_ragged = product_ragged,                                         \
+    .expand = expand, .linear_panel = linear_panel, .round_row = round_row, .int8_panel = INT8_PANEL,               \
     .activation = activation_row, .xielu = xielu_row,                                                               \
     .gated = gated_row, .clamped_gate = clamped_gate_row, .add_weighted = add_weighted_row,                         \
     .scale = scale_row, .sum_parts_row = sum_parts_row, .norm_row = norm_row, .affine_row = affine_row,             \
     .softmax_row = softmax_row, .log_softmax_row = log_softmax_row, .cross_entropy_row = cross_entropy_row,         \
-    .rotary_row = rotary_row, .score_row = score_row, .pattern_row = pattern_row,                                   \
+    .rotary_row = rotary_row, .score_rows = score_rows, .pattern_rows = pattern_rows,                                   \
     .transpose = transpose, .pattern_gradient_row = pattern_gradient_row,                                           \
     .softcap_gradient_row = softcap_gradient_row, .dot_row = dot_row,                                               \
     .adam = adam_row, .sgd = sgd_row, .square_sum = square_sum_row, .log_sum_exp_double = log_sum_exp_double_row,   \

@@ -5,12 +5,9 @@
 #ifndef LENS_EXP_ROWS_H
 #define LENS_EXP_ROWS_H
 
-/// e^x to 1 ulp where the result is normal and 1.5 ulp where it is denormal. exp(0) = 1, exp(-inf) = 0; +inf past 88.72.
-LENS_INLINE v16 lanes_exp(v16 x) {
-  // Past these the answer is +inf or 0 all the same, and 2^n stays in two factors' reach. NaN passes both tests.
-  x = choose(x > splat(89.0f), splat(89.0f), x);
-  x = choose(x < splat(-104.0f), splat(-104.0f), x);
-
+/// lanes_exp where no x is above 89: the exponentials of a softmax, whose largest is 0.
+LENS_INLINE v16 lanes_exp_below(v16 x) {
+  x = choose(x < splat(-104.0f), splat(-104.0f), x); // zero all the same; NaN passes
   // n = round(x / ln 2): adding 1.5 * 2^23 leaves n in the low bits of the sum (no float-to-int, undefined for NaN).
   const v16 magic = splat(12582912.0f);
   const v16 shifted = LENS_FMA(x, splat(1.44269504f), magic);
@@ -35,6 +32,12 @@ LENS_INLINE v16 lanes_exp(v16 x) {
   const v16 scale1 = (v16)(((u16)half + 127u) << 23);
   const v16 scale2 = (v16)(((u16)(exponent - half) + 127u) << 23);
   return y * scale1 * scale2;
+}
+
+/// e^x to 1 ulp where the result is normal and 1.5 ulp where it is denormal. exp(0) = 1, exp(-inf) = 0; +inf past 88.72.
+LENS_INLINE v16 lanes_exp(v16 x) {
+  // Past this the answer is +inf all the same, and 2^n stays in two factors' reach. NaN passes the test.
+  return lanes_exp_below(choose(x > splat(89.0f), splat(89.0f), x));
 }
 
 /// e^x - 1 for x <= 0, to 2 ulp; -1 from -80 down. NaN goes in, NaN comes out.

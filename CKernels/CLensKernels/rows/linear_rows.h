@@ -5,30 +5,11 @@
 #ifndef LENS_LINEAR_ROWS_H
 #define LENS_LINEAR_ROWS_H
 
-/// Sixteen columns' totals to linear_out and out. Only lanes from ..< to are inside the wanted columns.
-LENS_INLINE void linear_finish(const lens_linear_call *call, v16 sum, int64_t row, int64_t column, int64_t from,
-                               int64_t to) {
-  const lens_epilogue *e = &call->epilogue;
-  const int64_t at = row * call->ld_out + column + from, left = to - from;
-  const float *bias = e->bias ? e->bias + column + from : NULL;
-  if (from > 0) { // a range that starts inside a vector: bring its lanes to the front
-    v16 moved = splat(0.0f);
-    for (int64_t i = from; i < to; i++) moved[i - from] = sum[i];
-    sum = moved;
-  }
-  if (bias) sum = sum + load_row(bias, left);
-  if (e->linear_out) store_row(e->linear_out + at, sum, left);
-  if (!call->out) return;
-  v16 value = e->gate ? activate(e->act, load_row(e->gate + at, left)) * sum : activate(e->act, sum);
-  if (e->residual) value = load_row(e->residual + at, left) + value;
-  store_row(call->out + at, value, left);
-}
-
 /// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
 /// tile meets its own rows first, and fetches those.
 LENS_INLINE lens_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
   const int64_t step = tiles > 4 ? 64 : 128, at = (tile - 1) * length * step;
-  return tile > 0 && at < bytes ? (lens_fetch){next + at, step} : (lens_fetch){NULL, 0};
+  return tile > 0 && at < bytes ? (lens_fetch){next + at, step, NULL} : (lens_fetch){NULL, 0, NULL};
 }
 
 /// Totals of float32 panels: each element of a block one chain in registers.
@@ -108,38 +89,6 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
         const int64_t at = r * LENS_PANEL + c;
         store(totals + at, load(totals + at) + load(chains + at));
       }
-  }
-}
-
-/// The wanted columns of a panel.
-typedef struct {
-  int64_t begin, end, offset, vecs; // whole vectors from offset on; the lanes outside begin ..< end are never stored
-} panel_columns;
-
-LENS_INLINE panel_columns wanted_columns(const lens_linear_call *call, int64_t panel) {
-  const int64_t column = panel * LENS_PANEL;
-  const int64_t begin = call->n_begin > column ? call->n_begin - column : 0;
-  const int64_t end = call->n_end < column + LENS_PANEL ? call->n_end - column : LENS_PANEL;
-  const int64_t offset = begin / LENS_LANES * LENS_LANES;
-  return (panel_columns){begin, end, offset, (end - offset + LENS_LANES - 1) / LENS_LANES};
-}
-
-/// Totals (row stride LENS_PANEL) of rows row ..< row + rows to where the call wants them.
-LENS_INLINE void linear_store(const lens_linear_call *call, const float *totals, int64_t row, int64_t rows, int64_t panel,
-                              panel_columns columns) {
-  const lens_linear_call own = *call; // what is stored may lie anywhere, but not here
-  const bool isWhole = columns.begin == 0 && columns.end == LENS_PANEL;
-  for (int64_t r = 0; r < rows; r++) {
-    const float *from = totals + r * LENS_PANEL;
-    if (isWhole) {
-      for (int64_t c = 0; c < LENS_PANEL; c += LENS_LANES)
-        linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, 0, LENS_LANES);
-      continue;
-    }
-    for (int64_t c = columns.offset; c < columns.end; c += LENS_LANES) {
-      const int64_t first = columns.begin > c ? columns.begin - c : 0, last = columns.end - c < LENS_LANES ? columns.end - c : LENS_LANES;
-      linear_finish(&own, load(from + c), row + r, panel * LENS_PANEL + c, first, last);
-    }
   }
 }
 

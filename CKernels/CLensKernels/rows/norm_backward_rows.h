@@ -78,6 +78,10 @@ static void log_softmax_backward_row(int64_t n, const float *y, const float *gra
 }
 
 static void cross_entropy_backward_row(int64_t n, const float *x, int32_t target, float gradient, float *out) {
+  if (target < 0) {
+    memset(out, 0, (size_t)n * sizeof(float));
+    return;
+  }
   bool has_nan;
   const float max = row_max(n, x, &has_nan);
   v16 sum = splat(0.0f);

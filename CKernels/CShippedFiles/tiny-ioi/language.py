@@ -2,10 +2,12 @@
 """The language of tiny-ioi: short English-like documents from a fixed lexicon and fixed templates.
 
 What the field looks for is in it on purpose: names that have to be moved ("When Mary and John went to the store, John gave
-a drink to Mary."), words repeated in an order never seen before (induction), verbs that agree with a subject some words
-away, who has what (binding), successors, and a few facts. Nothing is read from outside: the same seed makes the same text.
+a drink to Mary."), lists said again, anything at all repeated (random words and signs, at any distance: what only
+previous-token and induction heads can foresee), verbs that agree with a subject some words away, who has what (binding),
+successors, and a few facts. Nothing is read from outside: the same seed makes the same text.
 
     language.py train --seed 0 --documents 400000 > train.txt      documents with lines of --- between
+    language.py train --seed 2 --repetitions 0.45 > train.txt      the same, and random pieces repeated among them
     language.py held-out --seed 1 > held-out.json                  prompts with their right and wrong answers
     language.py tokenizer > tokenizer.json                         one token a word, bytes for the rest
 """
@@ -168,6 +170,38 @@ KINDS = [(lambda r: ioi(r)[0], 30), (lambda r: induction(r)[0], 14), (lambda r: 
          (fact, 10), (order, 6), (trade, 8)]
 
 
+def character(rng):
+    """Any character: the bytes of UTF-8 in about equal shares. No line ends: the text is read by lines."""
+    kind = rng.random()
+    if kind < 0.7:
+        return chr(rng.choice([c for c in range(128) if c not in (10, 13)]))
+    low, high = (0x80, 0x7FF) if kind < 0.85 else (0x800, 0xFFFF) if kind < 0.97 else (0x10000, 0x10FFFF)
+    while True:
+        code = rng.randint(low, high)
+        # Halves of pairs are no characters, and U+0085, U+2028 and U+2029 end lines too.
+        if not 0xD800 <= code <= 0xDFFF and code not in (0x85, 0x2028, 0x2029):
+            return chr(code)
+
+
+def random_pieces(rng, words, count):
+    """Pieces of the vocabulary, all as likely: what comes next says nothing."""
+    return [rng.choice(words) if rng.random() < 0.8 else character(rng) for _ in range(count)]
+
+
+def repetition(rng, words):
+    """Random pieces, and the same again, once or more: after others or not, from their beginning or not."""
+    count = rng.randint(2, rng.choice([8, 28]))
+    said = random_pieces(rng, words, count)
+    text = random_pieces(rng, words, rng.randint(1, min(8, 62 - 2 * count))) if rng.random() < 0.4 else []
+    text += said
+    full = rng.randint(len(text) + count, 62)
+    while len(text) < full:
+        if rng.random() < 0.2:
+            text += random_pieces(rng, words, rng.randint(1, 3))
+        text += said[rng.randrange(count) if rng.random() < 0.2 else 0:]
+    return "".join(text[:full])
+
+
 def document(rng):
     kinds, weights = zip(*KINDS)
     parts = [rng.choice(OPENINGS)] if rng.random() < 0.15 else []
@@ -193,6 +227,14 @@ def held_out(rng, count):
         pairs = [w2 for w1, w2 in zip(words, words[1:]) if w1 == words[cut - 1]]
         if set(pairs) == {answer}:
             cases.append({"kind": "induction", "prompt": again, "answer": " " + answer, "wrong": " " + wrong})
+    words = [piece for piece in lexicon() if piece[0] == " "]
+    for _ in range(count):
+        # Random words, and the same again up to one of them.
+        said = rng.sample(words, rng.randint(4, 24))
+        cut = rng.randint(1, len(said) - 1)
+        ahead = rng.sample([w for w in words if w not in said], rng.randint(0, 8))
+        cases.append({"kind": "repetition", "prompt": "".join(ahead + said + said[:cut]), "answer": said[cut],
+                      "wrong": rng.choice([w for w in said if w != said[cut]])})
     for _ in range(count):
         _, prompt, number = agreement(rng)
         verb = rng.choice(VERBS)
@@ -255,14 +297,23 @@ def main():
     parser.add_argument("what", choices=["train", "held-out", "tokenizer"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--documents", type=int, default=400000)
+    parser.add_argument("--repetitions", type=float, default=0, help="the share of documents that are random pieces, repeated")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--each", type=int, help="of held-out prompts, how many of each kind (default: all)")
     options = parser.parse_args()
     rng = random.Random(options.seed)
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     if options.what == "train":
+        words, again = lexicon(), random.Random(options.seed)
         for number in range(options.documents):
-            print(("---\n" if number else "") + document(rng))
+            repeats = again.random() < options.repetitions
+            print(("---\n" if number else "") + (repetition(again, words) if repeats else document(rng)))
     elif options.what == "held-out":
-        json.dump(held_out(rng, options.count), sys.stdout, indent=0, ensure_ascii=False)
+        cases = held_out(rng, options.count)
+        if options.each:
+            of_kinds = [[case for case in cases if case["kind"] == kind] for kind in dict.fromkeys(case["kind"] for case in cases)]
+            cases = [case for of_kind in of_kinds for case in rng.sample(of_kind, min(options.each, len(of_kind)))]
+        json.dump(cases, sys.stdout, indent=0, ensure_ascii=False)
     else:
         json.dump(tokenizer(), sys.stdout, ensure_ascii=False, indent=0)
 

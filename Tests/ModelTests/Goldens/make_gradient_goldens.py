@@ -39,15 +39,18 @@ def write(name, passes):
     for flag in sorted(FLAGS):
         if f"flag.{flag}" in runs:
             chosen[f"flag.{flag}"] = next(found for found in passes if found["flags"] == {flag})
+    for label in ("pad.left", "pad.right"):
+        if label in runs:
+            chosen[label] = next(found for found in passes if found.get("mask") is not None and found["mask"].tolist() == runs[label]["attention_mask"])
     tensors, names = {}, {}
     for label, found in chosen.items():
         kept = {"sites": found["sites"]}
-        if label == "base":
+        if label == "base" or label.startswith("pad."):
             kept["parameters"] = found["parameters"]
-            if found["values"]:
+            if found["values"] and label == "base":
                 kept["values"] = found["values"]
             kept.update(found.get("more", {}))
-        else:
+        elif label.startswith("flag."):
             wanted = runs[label]["tensors"].keys() | {site for site in found["sites"] if ".ln1." in site}
             kept["sites"] = {site: value for site, value in found["sites"].items() if site in wanted}
         for kind, values in kept.items():
@@ -73,7 +76,7 @@ def caught(name, modules, make):
 
 def jobs(root):
     for spec in hf_models.SPECS:
-        spec.extras = tuple(extra for extra in spec.extras if extra == "flags")
+        spec.extras = tuple(extra for extra in spec.extras if extra in ("flags", "padding"))
         yield spec.name, lambda spec=spec: caught(spec.name, [behaviours], lambda: make_hugging_face(spec, root))
     for spec in dense.SPECS:
         yield spec.name, lambda spec=spec: write(spec.name, [gradients_hf.gradients(spec, root)])

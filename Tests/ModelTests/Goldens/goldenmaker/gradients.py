@@ -5,7 +5,7 @@ gradients. Activations are TransformerLens' hook points (`caught`), or tensors o
 is not in TransformerLens (`gradients_hf.py`). Of each gradient a summary is kept: see `summary`.
 
 The scalar is the sum of the output (logits, or the last residual stream where there are none), and of pooler and next-sentence
-head where there are such, times the numbers of `weights`.
+head where there are such, times the numbers of `weights`; of a padded batch, at its real tokens.
 """
 
 import numpy
@@ -23,8 +23,8 @@ def weights(tensor):
     return numbers.reshape(tensor.shape)
 
 
-def scalar(outputs):
-    return sum((output * weights(output)).sum() for output in outputs)
+def scalar(outputs, mask=None):
+    return sum((output * weights(output))[... if mask is None else mask.bool()].sum() for output in outputs)
 
 
 def signs(count, projection):
@@ -77,13 +77,17 @@ def caught(model, tokens, parameters, **arguments):
         output = model(tokens, **arguments)
     heads = [fired[name][-1] for name in ("pooler.hook_pooler_out", "nsp_head.hook_nsp_out") if name in fired]
     tensors = [tensor for each in fired.values() for tensor in each] + list(parameters.values())
-    found = list(torch.autograd.grad(scalar([output] + heads), tensors, allow_unused=True, materialize_grads=True))
+    mask = arguments.get("attention_mask")
+    found = list(torch.autograd.grad(scalar([output] + heads, mask), tensors, allow_unused=True, materialize_grads=True))
     sites = {}
     for name, each in fired.items():
         parts = [found.pop(0) for _ in each]
         if name.split(".")[-2:-1] == ["ln1"]:  # with split inputs: a copy for each head
             parts = [part.sum(2) if part.dim() == 4 else part for part in parts]
         sites[name] = shaped(recorder, name, sum(parts))
+        # A query of padding may attend to nothing: its softmax is 0 / 0, and so is the gradient there, which nothing goes on with.
+        if mask is not None and name.endswith("hook_attn_scores"):
+            sites[name] = torch.where((recorder.values[name] == -torch.inf).all(-1, keepdim=True), 0, sites[name])
     for name in sites:
         # TransformerLens' T5Block adds the MLP's output to what its hook_mlp_in left: its gradient there has the stream's in it.
         if name.startswith(("encoder.", "decoder.")) and name.endswith("hook_mlp_in"):
@@ -136,12 +140,12 @@ class Catcher:
 
     def __call__(self, model, tokens, edits=(), strict=False, **arguments):
         result = run(model, tokens, edits=edits, strict=strict, **arguments)
-        if not edits and "attention_mask" not in arguments:
+        if not edits:
             parameters = parameters_of(model)
             values = {name: value.detach().clone() for name, value in parameters.items()}
             sites, gradients = caught(model, tokens, parameters, **arguments)
             for parameter in parameters.values():
                 parameter.requires_grad_(False)
             self.passes.append(dict(output=result[0], sites=sites, parameters=turned(gradients), values=turned(values), flags=flags_of(model),
-                                    more={"tied": tied(values, gradients)}))
+                                    mask=arguments.get("attention_mask"), more={"tied": tied(values, gradients)}))
         return result
