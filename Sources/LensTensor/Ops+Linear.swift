@@ -158,6 +158,7 @@ extension PackedMatrix {
     private func run(_ x: Tensor, rows range: Range<Int>, columns: Range<Int>, block: Int?, _ epilogue: Epilogue,
                      out: UnsafeMutablePointer<Float>, linear: UnsafeMutablePointer<Float>?, shape: [Int]) throws {
         let count = shape.dropLast().reduce(1, *)
+        guard block ?? 1 > 0 else { throw LensError(.shape, "impossible block of a product", expected: "at least 1 term", found: "\(block ?? 0)") }
         guard epilogue.bias.map({ $0.shape == [self.columns] }) ?? true,
               epilogue.gate.map({ $0.count == count * self.columns }) ?? true,
               epilogue.residual.map({ $0.count == count * self.columns }) ?? true else {

@@ -71,6 +71,7 @@ import Testing
             }
         }
         let plain = try PackedMatrix(Tensor(zeros: [4, 4]), format: .bfloat16)
+        for block in [0, -1, .min] { expectError(.shape) { try plain.product(Tensor(zeros: [2, 4]), block: block) } }
         expectError(.usage) { try plain.blocks(columns: 0..<4) }
         let empty = try PackedMatrix(rows: 0, columns: 4, format: .q4_K) { _ in }
         expectElements(try empty.product(Tensor(zeros: [2, 0])).out, [Float](repeating: 0, count: 8), shape: [2, 4])

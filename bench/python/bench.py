@@ -150,6 +150,9 @@ class Bench:
                 # llama.cpp rounds activations: to float16 at least, to eight bits where weights are quantised.
                 run([LENS, "forward", file, "--work", "once", "--check", dump, "--tolerance", {"f32": 2e-3, "f16": 1e-2}.get(kind, 0.1)])
                 workers = {"lens": Worker([LENS, "forward", file, *self.threads, "--serve"]), "llama.cpp": Worker([*script, "--serve"])}
+                if kind in ("q8_0", "q4_0"):  # with activations rounded as llama.cpp rounds them
+                    run([LENS, "forward", file, "--int8", "--work", "once", "--check", dump, "--tolerance", 0.1])
+                    workers["lens int8"] = Worker([LENS, "forward", file, "--int8", *self.threads, "--serve"])
                 for worker in workers.values():
                     stack.callback(worker.close)
                 best = self.turns(works, workers)
@@ -160,6 +163,8 @@ class Bench:
                 # A step reads every matrix but the table of embeddings.
                 read = None if tokens else (BLOCKS + OUTPUT["llama"]) * {"f32": 4, "f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}[kind]
                 self.row(f"LLaMA 134M {name} {count} {kind}".replace("  ", " "), best[work, "lens"], peers, {"llama.cpp": bars[name][kind]}, flops=flops, read=read)
+                if (work, "lens int8") in best:
+                    self.row(f"LLaMA 134M {name} {count} {kind}, int8 activations".replace("  ", " "), best[work, "lens int8"], peers, {"llama.cpp": bars[name][kind]}, read=read)
 
     # The rest
 

@@ -105,12 +105,18 @@ static void LENS_INT8(rows)(lens_format format, int64_t rows, const int8_weights
 #undef LENS_CASE
 }
 
+/// Brings share `tile` of `tiles` of the `bytes` at `next` into cache: what is expanded next, while a tile of rows runs.
+LENS_INLINE void LENS_INT8(prefetch_share)(const char *next, int64_t bytes, int64_t tile, int64_t tiles) {
+  const int64_t lines = bytes / 64;
+  for (int64_t line = lines * tile / tiles; line < lines * (tile + 1) / tiles; line++) __builtin_prefetch(next + line * 64);
+}
+
 static void LENS_INT8(panel)(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
   _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL], chains[LENS_ROW_CHUNK * LENS_PANEL];
   int8_weights weights;
   const panel_columns columns = wanted_columns(call, panel);
   const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
-  const int64_t span = lens_group_span(call->w.format);
+  const int64_t span = lens_group_span(call->w.format), layout_rows = lens_layouts[call->w.format].rows;
   const int64_t tiles = (rows + LENS_INT8_TILE_ROWS - 1) / LENS_INT8_TILE_ROWS; // of nearly equal height
   if (call->k_end <= call->k_begin) memset(totals, 0, sizeof totals);
   lens_rounded x = call->rounded; // its place moves on with k
@@ -122,7 +128,10 @@ static void LENS_INT8(panel)(const lens_linear_call *call, int64_t row, int64_t 
     float *out = isFirst || isAdded ? totals : chains;
     const lens_chain mode = isAdded ? LENS_CHAIN_ADD : starts ? LENS_CHAIN_START : LENS_CHAIN_CONTINUE;
     int8_expand(call, w, k, end, columns.offset, columns.vecs, &weights);
+    const char *next = w + lens_panel_bytes(call->w.format, end / layout_rows * layout_rows); // of this panel, or the next one's first
+    const int64_t bytes = lens_panel_bytes(call->w.format, end - k);
     for (int64_t tile = 0; tile < tiles; tile++) {
+      if (tiles > 1) LENS_INT8(prefetch_share)(next, bytes, tile, tiles);
       const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
       LENS_INT8(rows)(call->w.format, height, &weights, columns.offset, columns.vecs, &x, row + r,
                       out + r * LENS_PANEL + columns.offset, mode);
