@@ -177,7 +177,8 @@ static void copy_queries(lens_tile *t, float *to) {
 static void cut_block(const lens_isa *isa, const lens_attention_args *a, const plan *p, int64_t row, int64_t kv, int64_t from,
                       int64_t to, float *scratch, block *b) {
   const int64_t slots = lens_attention_slots(a), d_value = lens_value_width(a->d_head);
-  *b = (block){.count = to - from};
+  b->count = to - from;
+  b->all = (lens_span){0, 0};
   for (int64_t i = 0; i < b->count; i++, scratch += scratch_per_tile(a)) {
     const int64_t lines = p->tiles / p->per_line, index = from + i;
     const int64_t part = p->across_heads ? index % p->per_line : index / lines, line = p->across_heads ? index / p->per_line : index % lines;
