@@ -63,7 +63,9 @@ extension Tensor {
     /// - Throws: `LensError(.shape)`.
     package func nextTokenLoss(_ tokens: IntTensor, mask: [[Bool]]?, perToken: Bool) throws -> Tensor {
         let batch = tokens.shape[0], pos = tokens.shape[1]
-        if let wrong = tokens.array.first(where: { $0 < 0 }) { throw LensError(.shape, "target out of range", expected: "0..<\(shape.last ?? 0)", found: "\(wrong)") }
+        if let wrong = tokens.array.first(where: { $0 < 0 }) {
+            throw LensError(.shape, "target out of range", expected: "0..<\(shape.last ?? 0)", found: "\(wrong)")
+        }
         // All rows at once, the last position's as one that does not count: no copy of the others, and none of their gradients.
         let targets = tokens.rows.enumerated().flatMap { row, ids in
             ids.indices.map { at in at + 1 < pos && (mask.map { $0[row][at] && $0[row][at + 1] } ?? true) ? ids[at + 1] : -1 }

@@ -66,8 +66,8 @@ struct Patch: ParsableCommand {
     @Flag(help: "Rank correlations of estimates with patching, for every kind of component.")
     var agreement = false
 
-    @Option(help: ArgumentHelp("With --agreement: gradients that integrated averages.", valueName: "n"))
-    var steps = 10
+    @Option(help: ArgumentHelp("With --agreement: gradients that integrated averages. (default: 10)", valueName: "n"))
+    var steps: Int?
 
     @Flag(help: "The metric itself, not as a share of the way from corrupted to clean.")
     var raw = false
@@ -98,7 +98,13 @@ struct Patch: ParsableCommand {
         guard !agreement || (to.isEmpty && !estimate && !noising) else {
             throw ValidationError("--agreement compares all kinds in both directions: leave out --to, --estimate and --noising")
         }
-        guard (1...10_000).contains(steps) else { throw ValidationError("--steps takes a number from 1 to 10000, not \(steps)") }
+        guard !agreement || (!raw && top == 10 && what == NamedPatch.residPre.rawValue) else {
+            throw ValidationError("--agreement has every kind of component and no cells to list: leave out --what, --raw and --top")
+        }
+        if let steps {
+            guard agreement else { throw ValidationError("--steps is for --agreement") }
+            guard (1...10_000).contains(steps) else { throw ValidationError("--steps takes a number from 1 to 10000, not \(steps)") }
+        }
         _ = try to.map(receiver)
         guard !throughMlps || !to.isEmpty else { throw ValidationError("--through-mlps is for path patching: give --to") }
         for list in cleanTokens + corruptedTokens { _ = try tokenList(list) }
@@ -120,7 +126,7 @@ struct Patch: ParsableCommand {
         defer { meter.finish() }
         let model = ungroup ? try loaded.model.ungroupingQueryAttention() : loaded.model
         if agreement {
-            let report = try PatchAgreement(experiment, model, steps: steps, meter)
+            let report = try PatchAgreement(experiment, model, steps: steps ?? 10, meter)
             meter.finish()
             try report.write(file)
             return try output.json ? printJSON(report.json()) : say(report.text(.stdout))

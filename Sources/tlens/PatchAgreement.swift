@@ -31,7 +31,7 @@ struct PatchAgreement {
         for (index, part) in (reports.first?.agreements ?? []).enumerated() {
             table.add([part.patch.rawValue, "\(part.effect.count)"] + reports.flatMap { report in
                 // Of numbers that are all the same there is no ranking.
-                [report.agreements[index].spearman.isNaN ? "·" : fixed(report.agreements[index].spearman, 3), fixed(report.agreements[index].topOverlap, 2)]
+                [(report.agreements[index].spearman, 3), (report.agreements[index].topOverlap, 2)].map { $0.isNaN ? "·" : fixed($0, $1) }
             })
         }
         let pairs = experiment.clean.shape[0]

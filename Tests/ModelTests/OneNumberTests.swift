@@ -108,10 +108,10 @@ import TransformerLens
 
     /// The last position's logits alone are those of all positions, also where the last block computes nothing else, rows are
     /// padded, and steps over a key-value cache follow.
-    @Test(arguments: LawModels.names + LawModels.long, [0, 3])
-    func onlyTheLastLogits(_ name: String, _ padding: Int) throws {
+    @Test(arguments: LawModels.names + LawModels.long + LawModels.lengthDependent, [[], [0, 1, 2], [8, 9], [4]])
+    func onlyTheLastLogits(_ name: String, _ masked: [Int]) throws {
         let model = try LawModels.named(name), tokens = try LawModels.tokens(model, batch: 3, pos: 10)
-        let mask = try IntTensor(rows: (0..<3).map { row in (0..<10).map { row == 1 && $0 < padding ? 0 : 1 } })
+        let mask = try IntTensor(rows: (0..<3).map { row in (0..<10).map { row == 1 && masked.contains($0) ? 0 : 1 } })
         var options = Transformer.Options(attentionMask: mask)
         let all = try model.run(.tokens(tokens), .init(cache: .all, attentionMask: mask))
         options.onlyLastLogits = true

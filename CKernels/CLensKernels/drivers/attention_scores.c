@@ -154,7 +154,6 @@ void lens_tile_take(const lens_tile *t, int64_t r, const float *from, float noth
     row[slot] = slot >= s.begin && slot < s.end ? from[slot - t->shift] : nothing;
 }
 
-
 void lens_loose_keys(const lens_isa *isa, const lens_attention_args *a, int64_t b, int64_t kv, float *to) {
   isa->transpose(a->keys, a->d_head, a->k + (b * a->keys * a->kv_heads + kv) * a->d_head, a->kv_heads * a->d_head, to, LENS_PAGE);
 }

@@ -16,13 +16,10 @@ int omp_get_thread_num(void);
 #define LENS_PRAGMA(text) _Pragma(#text)
 #define LENS_PARALLEL_FOR(threads) \
   LENS_PRAGMA(omp parallel for schedule(static) num_threads(threads) if ((threads) > 1))
-#define LENS_PARALLEL_CYCLIC(threads) \
-  LENS_PRAGMA(omp parallel for schedule(static, 1) num_threads(threads) if ((threads) > 1))
 #define LENS_PARALLEL(threads) LENS_PRAGMA(omp parallel num_threads(threads) if ((threads) > 1))
 static inline int lens_thread_index(void) { return omp_get_thread_num(); }
 #else
 #define LENS_PARALLEL_FOR(threads) (void)(threads);
-#define LENS_PARALLEL_CYCLIC(threads) (void)(threads);
 #define LENS_PARALLEL(threads) (void)(threads);
 static inline int lens_thread_index(void) { return 0; }
 #endif

@@ -15,7 +15,8 @@ public struct AttributionAgreement: Sendable {
     public let spearman: Double
     /// Pearson's correlation.
     public let pearson: Double
-    /// How many of the n cells of greatest absolute effect are among the n of greatest absolute estimate, over n.
+    /// How many of the n cells of greatest absolute effect are among the n of greatest absolute estimate, over n; NaN where there is
+    /// no ranking (`spearman`).
     public let topOverlap: Double
     /// That n: a tenth of the cells, at least one.
     public let topCount: Int
@@ -30,7 +31,7 @@ public struct AttributionAgreement: Sendable {
         func top(_ values: [Double]) -> Set<Int> {
             Set(values.indices.sorted { (abs(values[$0]), $1) > (abs(values[$1]), $0) }.prefix(count))
         }
-        topOverlap = Double(top(a).intersection(top(b)).count) / Double(count)
+        topOverlap = spearman.isNaN ? .nan : Double(top(a).intersection(top(b)).count) / Double(count)
         topCount = count
     }
 }

@@ -16,7 +16,8 @@ extension Transformer {
               input.isTracked || encoded != nil || positions?.isTracked == true || !parameters.isEmpty else { return try pass.block(layer, input) }
         let out = try pass.block(layer, input.detached()).detached()
         let again = BlockAgain(model: self, stack: pass.plan.stack, layer: layer, mask: mask, input: input.detached(),
-                               encoded: pass.keyValues.encoded?.detached, positions: positions?.detached(), parameters: parameters, narrowingLayer: pass.narrowingLayer)
+                               encoded: pass.keyValues.encoded?.detached, positions: positions?.detached(), parameters: parameters,
+                               narrowingLayer: pass.narrowingLayer)
         return out.recorded("block", from: [input.graph, encoded, positions?.graph] + parameters) { try again.gradients($0) }
     }
 }

@@ -91,12 +91,15 @@ extension Parameters {
     /// Whether any parameter is kept in quantised blocks.
     public var isQuantized: Bool { values.values.contains { $0.format.isQuantized } }
 
+    /// Whether any matrix that is multiplied by is.
+    private var multipliesQuantized: Bool { specs.contains { $1.matrixShape != nil && values[$0]?.format.isQuantized == true } }
+
     /// The same parameters, shared, for products that take activations so where weights are quantised.
     /// - Throws: `LensError(.usage)` for rounded activations where no matrix is quantised: nothing would be rounded.
     public func multiplying(_ activations: ActivationFormat) throws -> Parameters {
-        guard activations == .float32 || specs.contains(where: { $1.matrixShape != nil && values[$0]?.format.isQuantized == true }) else {
-            throw LensError(.usage, "\(activations) activations are for quantised weights", at: config.modelName, expected: "matrices in q8_0 or another quantised format",
-                            found: "most weights in \(format)", advice: "quantise them as they are loaded (LoadOptions.dtype, --dtype q8_0)")
+        guard activations == .float32 || multipliesQuantized else {
+            throw LensError(.usage, "\(activations) activations are for quantised weights", at: config.modelName,
+                            expected: "matrices in q8_0 or another quantised format", found: "most weights in \(format)", advice: "quantise them as they are loaded (LoadOptions.dtype, --dtype q8_0)")
         }
         var copy = self
         copy.activations = activations
@@ -112,6 +115,7 @@ extension Parameters {
         }
         var copy = self
         try copy.keep(format)
+        if !copy.multipliesQuantized { copy.activations = .float32 }
         return copy
     }
 
