@@ -30,6 +30,8 @@ static inline int64_t lens_group_words(int64_t k, int64_t end) { return (end + 3
 
 /// Rows of k that are expanded together, and the most words and groups they are in: chains begin and end anywhere.
 #define LENS_INT8_ROWS 256
+/// The same where one tile has all rows of x.
+#define LENS_INT8_FEW 64
 #define LENS_INT8_WORDS (LENS_INT8_ROWS / 4 + 1)
 #define LENS_INT8_GROUPS (LENS_INT8_ROWS / 16 + 1)
 

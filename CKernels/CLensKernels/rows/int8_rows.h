@@ -118,10 +118,12 @@ static void LENS_INT8(panel)(const lens_linear_call *call, int64_t row, int64_t 
   const char *w = (const char *)call->w.data + panel * lens_panel_bytes(call->w.format, call->w.k);
   const int64_t span = lens_group_span(call->w.format), layout_rows = lens_layouts[call->w.format].rows;
   const int64_t tiles = (rows + LENS_INT8_TILE_ROWS - 1) / LENS_INT8_TILE_ROWS; // of nearly equal height
+  // For a few rows, whose time is that of reading weights, little at once: the reading goes on while tiles run.
+  const int64_t depth = tiles > 1 ? LENS_INT8_ROWS : LENS_INT8_FEW;
   if (call->k_end <= call->k_begin) memset(totals, 0, sizeof totals);
   lens_rounded x = call->rounded; // its place moves on with k
   for (int64_t k = call->k_begin; k < call->k_end;) {
-    const int64_t chain_end = lens_chain_end(call, k), most = (k + LENS_INT8_ROWS) / span * span;
+    const int64_t chain_end = lens_chain_end(call, k), most = (k + depth) / span * span;
     const int64_t end = chain_end < most ? chain_end : most;
     const bool starts = (k - call->k_begin) % call->block == 0, ends = end == chain_end;
     const bool isFirst = k - call->k_begin < call->block, isAdded = !isFirst && starts && ends;
