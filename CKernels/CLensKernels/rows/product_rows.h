@@ -19,7 +19,7 @@ LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, in
       acc[r][c] = chain == LENS_CHAIN_CONTINUE ? load(out + r * ld_out + c * LENS_LANES) : splat(0.0f);
 
   const char *next = fetch.from;
-  const uintptr_t ahead = fetch.rows ? (uintptr_t)fetch.rows - (uintptr_t)w : (uintptr_t)(LENS_PREFETCH * ld_w) * sizeof *w;
+  const size_t ahead = fetch.rows ? (size_t)fetch.rows - (size_t)w : (size_t)(LENS_PREFETCH * ld_w) * sizeof *w;
   for (int64_t k = 0; k < count; k++, w += ld_w) {
     v16 column[4];
     for (int c = 0; c < vecs; c++) column[c] = load(w + c * LENS_LANES);
@@ -28,7 +28,7 @@ LENS_INLINE void product_tile(const int rows, const int vecs, const float *x, in
       __builtin_prefetch(next + fetch.step / 2);
       next += fetch.step;
     } else {
-      for (int c = 0; c < vecs; c++) __builtin_prefetch((const char *)((uintptr_t)(w + c * LENS_LANES) + ahead));
+      for (int c = 0; c < vecs; c++) __builtin_prefetch((const char *)((size_t)(w + c * LENS_LANES) + ahead));
     }
     for (int r = 0; r < rows; r++) {
       const v16 factor = splat(x[r * ld_x + k]);
