@@ -104,7 +104,7 @@ class Bench:
                 workers[name] = Worker([*script, "--who", name, "--serve"], name)
             for worker in workers.values():
                 stack.callback(worker.close)
-            works = ["1x16", "1x128", "generate", "cache-1x128", "cache-one-1x128"] + ([] if self.arguments.quick else ["8x128", "1x1024", "backward-1x128", "backward-activations-1x128", "cache-first-1x128"])
+            works = ["1x16", "1x128", "generate", "cache-1x128", "cache-one-1x128"] + ([] if self.arguments.quick else ["8x128", "1x1024", "backward-1x128", "backward-activations-1x128", "attribution-1x128", "cache-first-1x128"])
             works = [work for work in works if self.wanted(f"gpt2 {work}")]
             own = {"lens": workers["lens"]}
             best = self.turns([work for work in works if not work.startswith("cache-first")], workers)
@@ -131,7 +131,8 @@ class Bench:
                 self.row(name, best[work, "lens"], of(work), of_own=best[work, "lens"] / forward, at_most=most)
 
         for work, name, bar in (("backward-1x128", "loss and gradients of all parameters, 1×128", 2.5),
-                                ("backward-activations-1x128", "loss and gradients of residual streams, 1×128", 4)):
+                                ("backward-activations-1x128", "loss and gradients of residual streams, 1×128", 4),
+                                ("attribution-1x128", "difference of two last logits and gradients of residual streams, 1×128", 4)):
             if (work, "lens") in best:
                 self.row(name, best[work, "lens"], of(work), {"tl": bar})
 

@@ -17,7 +17,7 @@ import sys
 import time
 
 FORWARDS = {"1x16": (1, 16), "1x128": (1, 128), "8x128": (8, 128), "1x1024": (1, 1024)}
-BACKWARDS = ["backward-1x128", "backward-activations-1x128"]
+BACKWARDS = ["backward-1x128", "backward-activations-1x128", "attribution-1x128"]
 WORKS = [*FORWARDS, "cache-1x128", "cache-one-1x128", *BACKWARDS, "generate", "once"]
 PROMPT, NEW = 16, 32
 
@@ -51,20 +51,29 @@ def generate_call(who, model, prompt):
     return lambda: model.generate(prompt, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False)
 
 
-def backward(model, batch, of_parameters):
-    """The loss and its gradients: of every parameter, or of every residual stream before a block (cached, as backward hooks do)."""
+def backward(model, batch, work):
+    """The loss, or for attribution the difference of two logits of the last position, and its gradients: of every parameter, or of
+    every residual stream before a block (cached, as backward hooks do)."""
     import torch
+    of_parameters = work == "backward-1x128"
+
+    def metric():
+        if work != "attribution-1x128":
+            return model(batch, return_type="loss")
+        last = model(batch)[0, -1]
+        return last[17] - last[42]
+
     with torch.inference_mode(False), torch.enable_grad():
         batch = batch.clone()
         model.zero_grad(set_to_none=True)
         model.requires_grad_(of_parameters)
         if of_parameters:
-            model(batch, return_type="loss").backward()
+            metric().backward()
             return
         with model.hooks(fwd_hooks=[("hook_embed", lambda embed, hook: embed.requires_grad_(True))]):
             cache = model.add_caching_hooks(lambda name: name.endswith("hook_resid_pre"), incl_bwd=True)
             try:
-                model(batch, return_type="loss").backward()
+                metric().backward()
             finally:
                 model.reset_hooks()
         del cache
@@ -84,7 +93,7 @@ def measure(who, model, work, vocabulary, seconds):
         return timed(lambda: model.run_with_cache(batch, names_filter=one), seconds) if who == "tl" else None
     if work in BACKWARDS:
         batch = tokens(1, 128, vocabulary)
-        return timed(lambda: backward(model, batch, work == "backward-1x128"), seconds) if who == "tl" else None
+        return timed(lambda: backward(model, batch, work), seconds) if who == "tl" else None
     if work == "once":
         start = time.perf_counter()
         forward_call(who, model, tokens(1, 128, vocabulary))()

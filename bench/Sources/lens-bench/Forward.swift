@@ -100,6 +100,16 @@ struct Forward: ParsableCommand {
             return try Timing(seconds: seconds) {
                 _ = try model.model.runWithGradients(input, options, parameters: ofParameters ? .all : .none) { $0.loss ?? 0 }
             }.json
+        case "attribution-1x128": // the difference of two logits of the last position and its gradients of every residual stream
+            let input = Transformer.Input.tokens(try tokens(1, 128, model))
+            var options = Transformer.Options()
+            (options.onlyLastLogits, options.gradients) = (true, "resid_pre")
+            return try Timing(seconds: seconds) {
+                _ = try model.model.runWithGradients(input, options) { output in
+                    guard let logits = output.logits else { return 0 }
+                    return try logits.at(0, -1, 17) - logits.at(0, -1, 42)
+                }
+            }.json
         case "once": // a pass as soon as the model is there: for the time from start to first logits, and the peak of memory
             let batch = try tokens(1, 128, model), start = ContinuousClock.now
             _ = try model.logits(batch)
