@@ -46,4 +46,30 @@ import TransformerLens
             #expect(part.spearman > 0.5 && part.topOverlap >= 0.5, "\(patch) \(point.name): \(part.spearman), \(part.topOverlap)")
         }
     }
+
+    /// Every fourth neuron of every layer at the last position, one run each: a clean neuron in the corrupted run.
+    @Test func ranksWhatNeuronsDo() throws {
+        let model = try Self.model.get().model, (pair, metric) = try Self.pair(), last = pair.clean.shape[1] - 1
+        let names = try [[" Mary", " John"], [" Anna", " Tom"]].map { try $0.map(Self.model.get().toSingleToken) }
+        func difference(_ hooks: [Hook]) throws -> Double {
+            var options = Transformer.Options(hooks: hooks)
+            options.onlyLastLogits = true
+            let logits = try #require(try model.run(.tokens(pair.corrupted), options).logits)
+            return try names.enumerated().map { row, ids in try Double(logits.at(.at(row), 0, .at(ids[0])).item() - logits.at(.at(row), 0, .at(ids[1])).item()) }.reduce(0, +) / 2
+        }
+        let clean = try model.run(.tokens(pair.clean), .init(cache: "post")).cache, before = try difference([])
+        let estimates = try Patching.attributionPatch(model, pair, metric: metric, activations: ["post"], gradientAt: .corrupted)[0].mean
+        var effect: [Double] = [], estimate: [Double] = []
+        for layer in 0..<model.config.nLayers {
+            let name = actName("post", layer: layer), values = try clean[name]
+            for neuron in stride(from: 0, to: values.shape[2], by: 4) {
+                let put = try values.at(.all, .at(last), .at(neuron)).contiguous()
+                effect.append(try difference([.edit(.names([name])) { post, _ in try post.set(.all, .at(last), .at(neuron), to: put) }]) - before)
+                estimate.append(Double(try estimates.at(.at(layer), .at(last), .at(neuron)).item()))
+            }
+        }
+        #expect(effect.count == 512 && effect.contains { abs($0) > 0.01 })
+        let rank = Statistics.spearman(effect, estimate)
+        #expect(rank > 0.95, "neurons: \(rank)")
+    }
 }

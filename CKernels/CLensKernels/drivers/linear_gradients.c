@@ -96,8 +96,10 @@ void lens_linear_inputs(const lens_isa *isa, int64_t m, const lens_matrix *w, in
   const int64_t least = lens_ceil_div(m, INPUT_ROWS / isa->tile_rows * isa->tile_rows);
   const int64_t wanted = threads > 1 && pieces % threads != 0 ? lens_ceil_div(4 * threads, pieces) : 1;
   const int64_t chunks = lens_min(tiles, lens_max(least, wanted));
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < pieces * chunks; task++) {
+  lens_runs runs;
+  lens_deal(&runs, pieces * chunks, 1, threads);
+  LENS_PARALLEL(threads)
+  for (int64_t task, count; (task = lens_next_tasks(&runs, &count)) >= 0;) {
     const int64_t chunk = task / pieces, k = k_begin + task % pieces * LENS_PANEL;
     const int64_t row = tiles * chunk / chunks * isa->tile_rows;
     const int64_t row_end = lens_min(m, tiles * (chunk + 1) / chunks * isa->tile_rows);
@@ -152,8 +154,10 @@ void lens_linear_weights(const lens_isa *isa, int64_t m, int64_t k, int64_t n, c
   const int64_t least = lens_ceil_div(k, WEIGHT_ROWS / isa->tile_rows * isa->tile_rows);
   const int64_t wanted = threads > 1 ? lens_ceil_div(lens_ceil_div(least, threads) * threads, groups) : 1;
   const int64_t chunks = lens_min(tiles, lens_max(least, groups >= 4 * threads ? 1 : wanted));
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < groups * chunks; task++) {
+  lens_runs runs;
+  lens_deal(&runs, groups * chunks, 1, threads);
+  LENS_PARALLEL(threads)
+  for (int64_t task, count; (task = lens_next_tasks(&runs, &count)) >= 0;) {
     const int64_t group = task / chunks, chunk = task % chunks;
     const int64_t row = tiles * chunk / chunks * isa->tile_rows;
     const int64_t row_end = lens_min(k, tiles * (chunk + 1) / chunks * isa->tile_rows);
