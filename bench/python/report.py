@@ -4,12 +4,12 @@ LIMIT = 0.8  # of the machine's own: as good as the ratio asked for
 
 
 def shares(row, limits):
-    """How much of the machine's limits a row reaches: arithmetic against the large sgemm, reads against memory."""
+    """How much of the machine's limits a row reaches: arithmetic against the large sgemm, reads against memory as it was then."""
     found = {}
     if row.get("flops"):
         found["sgemm"] = row["flops"] / row["ours_s"] * 1e-9 / limits["sgemm_gflops"]
     if row.get("bytes"):
-        found["read"] = row["bytes"] / row["ours_s"] * 1e-9 / limits["read_gb_per_s"]
+        found["read"] = row["bytes"] / row["ours_s"] * 1e-9 / (row.get("read_gb_per_s") or limits["read_gb_per_s"])
     return found
 
 

@@ -1,4 +1,5 @@
-"""Times PyTorch's own kernels: scaled_dot_product_attention (12 heads of 64, causal) and a large matrix product. JSON on stdout.
+"""Times PyTorch's own kernels: scaled_dot_product_attention (12 heads of 64, causal) and a large matrix product, beside NumPy's (OpenBLAS).
+JSON on stdout.
 
     python torch_kernels.py [--threads 2] [--length 4096] [--seconds 3] [--work attention|sgemm]...
 """
@@ -40,6 +41,9 @@ def main():
             a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
             result = timed(lambda: a @ b, arguments.seconds)
             results.append({"who": "torch", "work": "sgemm-2048", **result, "gflops": 2e-9 * 2048**3 / result["best_s"]})
+            left, right = a.numpy(), b.numpy()
+            result = timed(lambda: left @ right, arguments.seconds)
+            results.append({"who": "numpy", "work": "sgemm-2048", **result, "gflops": 2e-9 * 2048**3 / result["best_s"]})
     json.dump({"versions": {"torch": torch.__version__}, "threads": arguments.threads, "results": results}, sys.stdout, indent=1)
     print()
 
