@@ -70,7 +70,7 @@ class Bench:
         machine = run([LENS, "machine", *self.threads])
         sgemm = [sys.executable, HERE / "torch_kernels.py", *self.threads, "--work", "sgemm", "--seconds", 2]
         # An OpenBLAS older than the processor takes its AVX2 kernels, half as fast, unless it is told of others.
-        wide = {"OPENBLAS_CORETYPE": "SKYLAKEX"} if " avx512f" in Path("/proc/cpuinfo").read_text() else {}
+        wide = {"OPENBLAS_CORETYPE": "SKYLAKEX"} if " avx512f" in processor_file() else {}
         products = run(sgemm, **wide)["results"]
         found = {"fma_gflops": machine["fma_gflops"], "read_gb_per_s": machine["read_gb_per_s"], "sgemm_gflops": max(result["gflops"] for result in products)}
         self.limits = {name: max(value, self.limits.get(name, 0)) for name, value in found.items()}
@@ -223,8 +223,12 @@ class Bench:
         return run(command + (["--layers", self.arguments.scale_layers] if self.arguments.scale_layers else []))
 
 
+def processor_file():
+    return Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
 def processor():
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else []
+    names = re.findall(r"model name\s*: (.*)", processor_file())
     return names[0] if names else platform.processor()
 
 
