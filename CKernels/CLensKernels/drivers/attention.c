@@ -294,7 +294,9 @@ void lens_attention(const lens_isa *isa, const lens_attention_args *args) {
   const lens_attention_args *a = args;
   const plan p = make_plan(a, isa->tile_rows);
   if (p.tiles <= 0) return;
-  const int64_t per_thread = scratch_per_thread(a, &p), tasks = block_count(a, &p), work = a->batch * a->heads * a->queries * a->keys * lens_max(1, a->d_head);
+  const int64_t per_thread = scratch_per_thread(a, &p), tasks = block_count(a, &p);
+  // Scores and values, over whole pages: with one query reading them takes the time.
+  const int64_t work = 2 * a->batch * a->heads * a->queries * lens_ceil_div(a->keys, LENS_PAGE) * LENS_PAGE * lens_max(1, a->d_head);
   const int wish = lens_threads_for(work, INT64_MAX);
   if (splits(a, &p, wish) && a->scratch_count >= tasks * scratch_per_block(a, &p)) return attend_split(isa, a, &p, wish);
   // Scratch, not the present wish, bounds the threads: the wish may have grown since scratch was measured.

@@ -29,6 +29,10 @@ static void run_panels(const lens_isa *isa, const lens_linear_call *call, panel_
   lens_deal(&runs, panels * chunks, parts, threads);
   LENS_PARALLEL(threads)
   for (int64_t part, count; (part = lens_next_tasks(&runs, &count)) >= 0;) {
+    if (chunks * parts == 1) { // few rows: tasks are short, and divisions take their time
+      run(call, 0, m, first_panel + part);
+      continue;
+    }
     const int64_t task = part / parts, first = task / (group * chunks) * group, size = lens_min(group, panels - first);
     const int64_t within = task - first * chunks, panel = first + within % size;
     const int64_t cut = within / size * parts + part % parts; // of chunks * parts cuts of the rows
