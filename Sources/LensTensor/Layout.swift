@@ -26,20 +26,26 @@ public enum TensorIndex: Sendable, Hashable, ExpressibleByIntegerLiteral {
 
 /// Shape, strides and offset of a view, in elements.
 public struct Layout: Sendable, Hashable {
-    public private(set) var shape: [Int]
-    public private(set) var strides: [Int]
-    public private(set) var offset: Int
+    public let shape: [Int]
+    public let offset: Int
+    /// nil: row-major, which most tensors are; so copies of a layout have one array less to hold.
+    private let ownStrides: [Int]?
+
+    public var strides: [Int] { ownStrides ?? Self.contiguousStrides(shape) }
 
     /// A row-major layout from the start of its storage.
-    public init(contiguous shape: [Int]) {
+    public init(contiguous shape: [Int]) { self.init(contiguous: shape, offset: 0) }
+
+    /// A row-major layout from element `offset` of its storage on.
+    init(contiguous shape: [Int], offset: Int) {
         self.shape = shape
-        strides = Self.contiguousStrides(shape)
-        offset = 0
+        self.offset = offset
+        ownStrides = nil
     }
 
     init(shape: [Int], strides: [Int], offset: Int) {
         self.shape = shape
-        self.strides = strides
+        ownStrides = strides == Self.contiguousStrides(shape) ? nil : strides
         self.offset = offset
     }
 
@@ -50,13 +56,14 @@ public struct Layout: Sendable, Hashable {
     public static func contiguousStrides(_ shape: [Int]) -> [Int] {
         var strides = [Int](repeating: 1, count: shape.count)
         for axis in stride(from: shape.count - 2, through: 0, by: -1) {
-            strides[axis] = strides[axis + 1] * shape[axis + 1]
+            strides[axis] = strides[axis + 1] &* shape[axis + 1]  // beside an axis of 0 others may have any size
         }
         return strides
     }
 
     /// Whether elements are row-major without gaps (from `offset` on).
     public var isContiguous: Bool {
+        guard let strides = ownStrides else { return true }
         var expected = 1
         for axis in stride(from: shape.count - 1, through: 0, by: -1) where shape[axis] != 1 {
             if strides[axis] != expected { return shape.contains(0) }
@@ -66,7 +73,7 @@ public struct Layout: Sendable, Hashable {
     }
 
     /// Whether several places are one element, as in a broadcast view.
-    var repeatsElements: Bool { zip(shape, strides).contains { $0 > 1 && $1 == 0 } }
+    var repeatsElements: Bool { ownStrides.map { zip(shape, $0).contains { $0 > 1 && $1 == 0 } } ?? false }
 
     /// The axis number, negative counting from the end.
     public func axis(_ axis: Int) throws -> Int {
@@ -83,29 +90,30 @@ public struct Layout: Sendable, Hashable {
         guard indices.count <= rank else {
             throw LensError(.shape, "too many indices", expected: "at most \(rank) for shape \(shape)", found: "\(indices.count)")
         }
-        var result = Layout(shape: [], strides: [], offset: offset)
+        let strides = strides
+        var newShape: [Int] = [], newStrides: [Int] = [], start = offset
         for axis in 0..<rank {
             let size = shape[axis]
             switch axis < indices.count ? indices[axis] : .all {
             case .all:
-                result.shape.append(size)
-                result.strides.append(strides[axis])
+                newShape.append(size)
+                newStrides.append(strides[axis])
             case .at(let position):
                 let resolved = position < 0 ? position + size : position
                 guard (0..<size).contains(resolved) else { throw outOfRange("\(position)", axis) }
-                result.offset += resolved * strides[axis]
+                start += resolved * strides[axis]
             case .span(let lower, let upper):
                 let from = lower < 0 ? lower + size : lower
                 let to = upper.map { $0 < 0 ? $0 + size : $0 } ?? size
                 guard from >= 0, to <= size, from <= to else {
                     throw outOfRange("\(lower)..<\(upper.map(String.init) ?? "")", axis)
                 }
-                result.offset += from * strides[axis]
-                result.shape.append(to - from)
-                result.strides.append(strides[axis])
+                start += from * strides[axis]
+                newShape.append(to - from)
+                newStrides.append(strides[axis])
             }
         }
-        return result
+        return Layout(shape: newShape, strides: newStrides, offset: start)
     }
 
     private func outOfRange(_ found: String, _ axis: Int) -> LensError {
@@ -118,6 +126,7 @@ public struct Layout: Sendable, Hashable {
         guard order.sorted() == Array(0..<rank) else {
             throw LensError(.shape, "not an order of axes", expected: "a permutation of 0..<\(rank)", found: "\(order)")
         }
+        let strides = strides
         return Layout(shape: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
     }
 
@@ -126,6 +135,7 @@ public struct Layout: Sendable, Hashable {
         let missing = target.count - rank
         guard missing >= 0 else { throw cannotBroadcast(target) }
         _ = try checkedCount(target)
+        let strides = strides
         var newStrides = [Int](repeating: 0, count: target.count)
         for axis in 0..<rank {
             if shape[axis] == target[axis + missing] {
@@ -159,6 +169,7 @@ public struct Layout: Sendable, Hashable {
     /// order.
     func forEachRun(_ body: (Int, Int, Int) throws -> Void) rethrows {
         guard count > 0 else { return }
+        let strides = strides
         guard let length = shape.last, let innerStride = strides.last else { return try body(offset, 1, 1) }
         var position = [Int](repeating: 0, count: rank - 1)
         var start = offset

@@ -67,7 +67,7 @@ package final class StorageMeter: Sendable {
     fileprivate func add(_ count: Int) { bytes.withLock { $0 += count } }
 }
 
-/// Free lists ("shelves") of large blocks by size class. Small blocks go straight to the C allocator. When the shelves are
+/// Free lists ("shelves") of blocks by size class. The smallest blocks go straight to the C allocator. When the shelves are
 /// full, the blocks longest on them make room for what comes back now, so sizes no longer asked for do not stay.
 package final class BufferPool: Sendable {
     package struct Block: @unchecked Sendable {
@@ -83,20 +83,23 @@ package final class BufferPool: Sendable {
     }
 
     package static let shared = BufferPool(keeping: 768 << 20)
-    /// Blocks below this are left to the C allocator, which recycles them itself.
-    private static let pooledFrom = 64 << 10
+    /// Blocks below this are left to the C allocator.
+    private static let pooledFrom = 256
+    /// Of blocks below this few are kept in a size class: the C allocator takes them back without a word to the system.
+    private static let largeFrom = 64 << 10
+    private static let smallKept = 64
 
     private struct Shelves {
         /// Of each size class, in the order they came, with the time they did.
-        var free: [Int: [(block: Block, time: Int)]] = [:]
+        var free = [[(block: Block, time: Int)]](repeating: [], count: BufferPool.classes)
         var bytes = 0
         var time = 0
 
         mutating func removeOldest() -> Block? {
-            let oldest = free.min { a, b in (a.value.first?.time ?? .max) < (b.value.first?.time ?? .max) }
-            guard let (capacity, shelf) = oldest, let block = shelf.first?.block else { return nil }
-            bytes -= capacity
-            if shelf.count == 1 { free[capacity] = nil } else { free[capacity]?.removeFirst() }
+            let oldest = free.indices.min { (free[$0].first?.time ?? .max) < (free[$1].first?.time ?? .max) }
+            guard let oldest, !free[oldest].isEmpty else { return nil }
+            let block = free[oldest].removeFirst().block
+            bytes -= block.capacity
             return block
         }
     }
@@ -112,11 +115,10 @@ package final class BufferPool: Sendable {
     package var shelvedBytes: Int { shelves.withLock { $0.bytes } }
 
     package func take(byteCount: Int, recycled: Bool = true) throws -> Block {
-        let capacity = recycled ? Self.sizeClass(byteCount) : byteCount
+        let (capacity, index) = recycled ? Self.sizeClass(byteCount) : (byteCount, 0)
         if recycled, capacity >= Self.pooledFrom {
             let shelved = shelves.withLock { shelves -> Block? in
-                guard let block = shelves.free[capacity]?.popLast()?.block else { return nil }
-                if shelves.free[capacity]?.isEmpty == true { shelves.free[capacity] = nil }
+                guard let block = shelves.free[index].popLast()?.block else { return nil }
                 shelves.bytes -= capacity
                 return block
             }
@@ -136,11 +138,13 @@ package final class BufferPool: Sendable {
         guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return block.release() }
         var returned = block
         returned.isZeroed = false
+        let index = Self.sizeClass(block.capacity).index
         let evicted = shelves.withLock { [returned] shelves -> [Block] in
+            if returned.capacity < Self.largeFrom, shelves.free[index].count >= Self.smallKept { return [returned] }
             var evicted: [Block] = []
             while shelves.bytes + returned.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
             shelves.time += 1
-            shelves.free[returned.capacity, default: []].append((returned, shelves.time))
+            shelves.free[index].append((returned, shelves.time))
             shelves.bytes += returned.capacity
             return evicted
         }
@@ -150,17 +154,22 @@ package final class BufferPool: Sendable {
     /// Returns everything on the shelves to the system.
     package func empty() {
         let all = shelves.withLock { shelves -> [Block] in
-            let all = shelves.free.values.flatMap { $0.map(\.block) }
+            let all = shelves.free.flatMap { $0.map(\.block) }
             shelves = Shelves()
             return all
         }
         for block in all { block.release() }
     }
 
-    /// Rounds up to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is wasted.
-    private static func sizeClass(_ byteCount: Int) -> Int {
-        guard byteCount > 4096 else { return (byteCount + 63) & ~63 }
-        let step = 1 << max(6, Int.bitWidth - byteCount.leadingZeroBitCount - 4)
-        return (byteCount + step - 1) & ~(step - 1)
+    /// Size classes: 64 up to 4096 bytes, eight for each power of two above.
+    private static let classes = 64 + 8 * (Int.bitWidth - 12) + 1
+
+    /// Rounds up to 64 bytes, above 4096 to eighths of a power of two, so that nearby sizes share blocks and at most 1/8 is
+    /// wasted.
+    private static func sizeClass(_ byteCount: Int) -> (capacity: Int, index: Int) {
+        guard byteCount > 4096 else { return ((byteCount + 63) & ~63, (byteCount + 63) / 64) }
+        let power = Int.bitWidth - 1 - byteCount.leadingZeroBitCount, step = 1 << (power - 3)
+        let eighths = (byteCount - 1 << power + step - 1) / step
+        return (1 << power + eighths * step, 64 + 8 * (power - 12) + eighths)
     }
 }

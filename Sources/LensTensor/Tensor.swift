@@ -162,7 +162,7 @@ public struct Tensor: Sendable {
         }
         let source = try contiguous(), before = self.shape
         return Tensor(storage: source.storage,
-                      layout: Layout(shape: shape, strides: Layout.contiguousStrides(shape), offset: source.layout.offset))
+                      layout: Layout(contiguous: shape, offset: source.layout.offset))
             .recorded("reshaped", from: source) { try $0.reshaped(before) }
     }
 

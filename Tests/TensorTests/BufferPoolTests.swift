@@ -44,10 +44,33 @@ import Testing
 
     @Test func whatIsNotKept() throws {
         let pool = BufferPool(keeping: limit)
-        pool.give(try pool.take(byteCount: 1000))  // small: the C allocator's
+        pool.give(try pool.take(byteCount: 100))  // small: the C allocator's
         pool.give(try pool.take(byteCount: limit + 1))
         pool.give(try pool.take(byteCount: 1 << 20, recycled: false))
         #expect(pool.shelvedBytes == 0)
+    }
+
+    /// Sizes around the borders of classes come back as what they were, and never too small.
+    @Test func sizeClasses() throws {
+        let pool = BufferPool(keeping: limit)
+        for size in [256, 257, 4095, 4096, 4097, 4608, 4609, 8191, 8192, 8193, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1] {
+            let block = try pool.take(byteCount: size), address = block.address
+            #expect(block.capacity >= size && block.capacity <= max(size + 63, size + size / 8), "\(size)")
+            pool.give(block)
+            #expect(pool.shelvedBytes == block.capacity)
+            let again = try pool.take(byteCount: size)
+            #expect(again.address == address, "\(size)")
+            #expect(pool.shelvedBytes == 0)
+            pool.give(again)
+            pool.empty()
+        }
+    }
+
+    /// Many small blocks are the C allocator's again, but for a few.
+    @Test func fewSmallBlocksStay() throws {
+        let pool = BufferPool(keeping: limit), blocks = try (0..<1000).map { _ in try pool.take(byteCount: 1000) }
+        for block in blocks { pool.give(block) }
+        #expect(pool.shelvedBytes > 0 && pool.shelvedBytes <= 100 * 1024)
     }
 
     @Test func releasingMemoryKeepsWhatIsInUse() throws {

@@ -14,6 +14,7 @@ import Testing
     ]
     /// What tracks, what gradients are made with, and what gives elements to be read.
     static let withoutGradient: [String: String] = [
+        "products": "one by one where they are recorded", "gatedProduct": "the same",
         "tracked": "another name of the same", "detached": "a constant, by name",
         "attached": "how an outcome gets its node", "recorded": "the same",
         "gradients": "the reverse pass", "first": "what a pullback reads",

@@ -249,23 +249,19 @@ static void attend_split(const lens_isa *isa, const lens_attention_args *a, cons
   const int64_t count = block_count(a, p), per_block = scratch_per_block(a, p), tiles = lens_ceil_div(p->tiles, p->blocks);
   const int64_t pages = lens_ceil_div(a->keys, LENS_PAGE), runs = lens_max(1, lens_min(pages / RUN_PAGES, lens_ceil_div(4 * threads, count)));
   for (int64_t n = 0; n < count; n++) cut_nth_block(isa, a, p, n, a->scratch + n * per_block, &blocks[n]);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < count * runs; task++)
+  LENS_PARALLEL_FOR(threads, task, count * runs)
     if (!a->pattern_in && !a->scores_in) find_scores(&blocks[task / runs], run_pages(&blocks[task / runs], task % runs, runs));
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < count * tiles * LENS_TILE_ROWS_MAX; task++) {
+  LENS_PARALLEL_FOR(threads, task, count * tiles * LENS_TILE_ROWS_MAX) {
     const block *b = &blocks[task / LENS_TILE_ROWS_MAX / tiles];
     const int64_t i = task / LENS_TILE_ROWS_MAX % tiles, r = task % LENS_TILE_ROWS_MAX;
     if (i < b->count && r < b->tile[i].rows) find_pattern(&b->tile[i], r, 1);
   }
   if (!a->z) return;
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < count * runs; task++) {
+  LENS_PARALLEL_FOR(threads, task, count * runs) {
     const int64_t n = task / runs;
     weigh_values(&blocks[n], run_pages(&blocks[n], task % runs, runs), a->scratch + n * per_block + scratch_per_thread(a, p));
   }
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < count * tiles; task++) {
+  LENS_PARALLEL_FOR(threads, task, count * tiles) {
     const int64_t n = task / tiles, i = task % tiles;
     const block *b = &blocks[n];
     if (i >= b->count) continue;

@@ -290,8 +290,7 @@ void lens_attention_gradient(const lens_isa *isa, const lens_attention_gradient_
   const int threads = (int)lens_min(room, lens_threads_for(a->batch * a->heads * a->queries * a->keys * lens_max(1, a->d_head), pairs));
   if (args->dsinks) memset(args->dsinks, 0, (size_t)(a->batch * a->heads) * sizeof(float));
   if (args->drelative) memset(args->drelative, 0, (size_t)(a->batch * a->heads * (2 * a->reach + 1)) * sizeof(float));
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t pair = 0; pair < pairs; pair++) {
+  LENS_PARALLEL_FOR(threads, pair, pairs) {
     head_task t = {.isa = isa, .g = args, .a = a, .b = pair / a->kv_heads, .kv = pair % a->kv_heads,
                    .slots = lens_attention_slots(a), .width = lens_value_width(a->d_head)};
     t.shift = lens_page_shift(a->first[t.b]);

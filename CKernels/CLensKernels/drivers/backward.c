@@ -13,8 +13,7 @@ void lens_activation_backward(const lens_isa *isa, lens_act act, int64_t count, 
                               const float *gradient, float *out) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
+  LENS_PARALLEL_FOR(threads, r, runs)
     isa->activation_backward(act, lens_min(RUN, count - r * RUN), run_at(x, r), factor, run_at(gradient, r), run_out(out, r));
 }
 
@@ -22,8 +21,7 @@ void lens_gated_backward(const lens_isa *isa, lens_act act, int64_t count, const
                          const float *gradient, float *gate_out, float *x_out) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
+  LENS_PARALLEL_FOR(threads, r, runs)
     isa->gated_backward(act, lens_min(RUN, count - r * RUN), run_at(gate, r), run_at(x, r), run_at(gradient, r),
                         run_out(gate_out, r), run_out(x_out, r));
 }
@@ -32,8 +30,7 @@ void lens_clamped_gate_backward(const lens_isa *isa, float alpha, float limit, i
                                 const float *x, const float *gradient, float *gate_out, float *x_out) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
+  LENS_PARALLEL_FOR(threads, r, runs)
     isa->clamped_gate_backward(alpha, limit, lens_min(RUN, count - r * RUN), run_at(gate, r), run_at(x, r),
                                run_at(gradient, r), run_out(gate_out, r), run_out(x_out, r));
 }
@@ -42,8 +39,7 @@ void lens_xielu_backward(const lens_isa *isa, int64_t count, const float *x, flo
                          float eps, const float *gradient, float *x_out, float *p_out, float *n_out) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
+  LENS_PARALLEL_FOR(threads, r, runs)
     isa->xielu_backward(lens_min(RUN, count - r * RUN), run_at(x, r), alpha_p, alpha_n, beta, eps, run_at(gradient, r),
                         run_out(x_out, r), run_out(p_out, r), run_out(n_out, r));
 }
@@ -62,8 +58,7 @@ void lens_norm_backward(const lens_isa *isa, lens_norm_kind kind, int64_t rows, 
                         const float *scale_gradient, float *x_out, float *scale_out, float *w_sums, float *b_sums) {
   const int64_t tasks = lens_ceil_div(lens_max(rows, 0), LENS_SUM_ROWS);
   const int threads = lens_threads_for(rows * width, tasks);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < tasks; task++) {
+  LENS_PARALLEL_FOR(threads, task, tasks) {
     float *w_sum = fresh_sums(w_sums, task, width), *b_sum = fresh_sums(b_sums, task, width);
     for (int64_t r = task * LENS_SUM_ROWS; r < lens_min(rows, (task + 1) * LENS_SUM_ROWS); r++)
       isa->norm_backward_row(kind, width, eps, x + r * width, scale_in ? scale_in + r : NULL, w, row_at(out_gradient, r, width),
@@ -76,8 +71,7 @@ void lens_affine_backward(const lens_isa *isa, int64_t rows, int64_t width, cons
                           const float *gradient, float *x_out, float *w_sums, float *b_sums) {
   const int64_t tasks = lens_ceil_div(lens_max(rows, 0), LENS_SUM_ROWS);
   const int threads = lens_threads_for(rows * width, tasks);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < tasks; task++) {
+  LENS_PARALLEL_FOR(threads, task, tasks) {
     float *w_sum = fresh_sums(w_sums, task, width), *b_sum = fresh_sums(b_sums, task, width);
     for (int64_t r = task * LENS_SUM_ROWS; r < lens_min(rows, (task + 1) * LENS_SUM_ROWS); r++)
       isa->affine_backward_row(width, x + r * width, w, gradient + r * width, x_out ? x_out + r * width : NULL, w_sum, b_sum);
@@ -87,31 +81,27 @@ void lens_affine_backward(const lens_isa *isa, int64_t rows, int64_t width, cons
 void lens_softmax_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *y, const float *gradient, float *out) {
   if (n <= 0) return;
   const int threads = lens_threads_for(rows * n, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++) isa->softmax_backward_row(n, y + r * n, gradient + r * n, out + r * n);
+  LENS_PARALLEL_FOR(threads, r, rows) isa->softmax_backward_row(n, y + r * n, gradient + r * n, out + r * n);
 }
 
 void lens_log_softmax_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *y, const float *gradient, float *out) {
   if (n <= 0) return;
   const int threads = lens_threads_for(rows * n, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++) isa->log_softmax_backward_row(n, y + r * n, gradient + r * n, out + r * n);
+  LENS_PARALLEL_FOR(threads, r, rows) isa->log_softmax_backward_row(n, y + r * n, gradient + r * n, out + r * n);
 }
 
 void lens_cross_entropy_backward(const lens_isa *isa, int64_t rows, int64_t n, const float *x, int64_t ld_x,
                                  const int32_t *targets, const float *gradient, float *out) {
   if (n <= 0) return;
   const int threads = lens_threads_for(rows * n, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++) isa->cross_entropy_backward_row(n, x + r * ld_x, targets[r], gradient[r], out + r * n);
+  LENS_PARALLEL_FOR(threads, r, rows) isa->cross_entropy_backward_row(n, x + r * ld_x, targets[r], gradient[r], out + r * n);
 }
 
 void lens_rotary_backward(const lens_isa *isa, int64_t rows, int64_t heads, int64_t d_head, int64_t rotary_dim, bool adjacent,
                           const float *gradient, const int32_t *positions, const float *cos, const float *sin, float *out) {
   const int64_t width = heads * d_head, half = rotary_dim / 2;
   const int threads = lens_threads_for(rows * width, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++)
+  LENS_PARALLEL_FOR(threads, r, rows)
     isa->rotary_row(heads, d_head, rotary_dim, adjacent, -1.0f, gradient + r * width, cos + positions[r] * half,
                     sin + positions[r] * half, out + r * width);
 }

@@ -173,8 +173,7 @@ void lens_linear_weights(const lens_isa *isa, int64_t m, int64_t k, int64_t n, c
 void lens_add_columns(int64_t count, int64_t k, int64_t n, const int32_t *ids, const float *dy, float *dw) {
   const int64_t pieces = lens_ceil_div(lens_max(k, 0), COLUMN_ROWS);
   const int threads = lens_threads_for(count * k, pieces);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t piece = 0; piece < pieces; piece++) {
+  LENS_PARALLEL_FOR(threads, piece, pieces) {
     const int64_t begin = piece * COLUMN_ROWS, end = lens_min(k, begin + COLUMN_ROWS);
     for (int64_t i = 0; i < count; i++)
       for (int64_t row = begin; row < end; row++) dw[row * n + ids[i]] += dy[i * k + row];

@@ -134,8 +134,7 @@ void lens_pack(const lens_matrix *w, int64_t k_begin, int64_t k_count, int64_t n
   const bool along_k = k_stride == 1 || k_stride == -1;
   const bool isRounded = w->format == LENS_FORMAT_BF16 || w->format == LENS_FORMAT_F16;
   const int threads = lens_threads_for(k_count * n_count, panels);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t p = 0; p < panels; p++) {
+  LENS_PARALLEL_FOR(threads, p, panels) {
     const int64_t column = (first_panel + p) * LENS_PANEL;
     const int64_t begin = lens_max(n_begin, column), end = lens_min(n_end, column + LENS_PANEL);
     char *panel = (char *)w->data + (first_panel + p) * lens_panel_bytes(w->format, w->k);
@@ -155,8 +154,7 @@ void lens_pack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, co
   const int64_t blocks = w->k / layout.rows, n_end = n_begin + n_count;
   const int64_t first_panel = n_begin / LENS_PANEL, panels = lens_ceil_div(n_end, LENS_PANEL) - first_panel;
   const int threads = lens_threads_for(w->k * n_count, panels);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t p = 0; p < panels; p++) {
+  LENS_PARALLEL_FOR(threads, p, panels) {
     const int64_t column = (first_panel + p) * LENS_PANEL;
     const int64_t begin = lens_max(n_begin, column), end = lens_min(n_end, column + LENS_PANEL);
     char *panel = (char *)w->data + (first_panel + p) * lens_panel_bytes(w->format, w->k);
@@ -170,7 +168,6 @@ void lens_pack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, co
 void lens_convert(const void *src, lens_dtype dtype, int64_t count, float *dst) {
   const int64_t size = dtype_size[dtype], run = 16384, runs = lens_ceil_div(lens_max(count, 0), run);
   const int threads = lens_threads_for(count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++)
+  LENS_PARALLEL_FOR(threads, r, runs)
     load_run((const char *)src + r * run * size, dtype, size, lens_min(run, count - r * run), dst + r * run, 1);
 }

@@ -28,8 +28,7 @@ void lens_pages_write(int64_t batch, int64_t new_keys, int64_t kv_heads, int64_t
   const int64_t d_value = lens_value_width(d_head), ld = kv_heads * d_head;
   const lens_isa *active = lens_isa_active(), *isa = active ? active : &lens_isa_portable; // copies are the same on all
   const int threads = lens_threads_for(batch * new_keys * kv_heads * d_head, batch * kv_heads);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < batch * kv_heads; task++) {
+  LENS_PARALLEL_FOR(threads, task, batch * kv_heads) {
     const int64_t b = task / kv_heads, g = task % kv_heads, shift = lens_page_shift(first[b]);
     for (int64_t i = 0; i < new_keys;) {
       const int64_t slot = position + i + shift, count = lens_min(new_keys - i, LENS_PAGE - slot % LENS_PAGE);
@@ -47,8 +46,7 @@ void lens_pages_read(int64_t batch, int64_t count, int64_t kv_heads, int64_t d_h
                      const int64_t *first, const float *const *pages, int64_t pages_per_row, float *k, float *v) {
   const int64_t d_value = lens_value_width(d_head);
   const int threads = lens_threads_for(batch * count * kv_heads * d_head, batch * kv_heads);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < batch * kv_heads; task++) {
+  LENS_PARALLEL_FOR(threads, task, batch * kv_heads) {
     const int64_t b = task / kv_heads, g = task % kv_heads;
     for (int64_t i = 0; i < count; i++) {
       const int64_t slot = position + i + lens_page_shift(first[b]);

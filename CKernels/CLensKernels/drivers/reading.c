@@ -65,7 +65,6 @@ void lens_read_logits(int64_t stacks, int64_t rows, int64_t first, int64_t count
                       int64_t top, lens_reading *readings, int32_t *top_ids, float *top_logits) {
   if (stacks <= 0 || count <= 0) return;
   const int threads = lens_threads_for(stacks * rows * count, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t row = 0; row < rows; row++)
+  LENS_PARALLEL_FOR(threads, row, rows)
     read_row(stacks, rows, row, first, count, logits, targets, top, readings, top_ids, top_logits);
 }

@@ -64,8 +64,7 @@ static void sum_panel(const lens_isa *isa, const lens_weights *w, int64_t panel,
 void lens_column_sums(const lens_isa *isa, const lens_weights *w, const double *factors, double *sums) {
   const int64_t panels = lens_ceil_div(w->n, LENS_PANEL);
   const int threads = lens_threads_for(w->k * w->n, panels);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t panel = 0; panel < panels; panel++) {
+  LENS_PARALLEL_FOR(threads, panel, panels) {
     double panel_sums[LENS_PANEL];
     sum_panel(isa, w, panel, factors, panel_sums);
     memcpy(sums + panel * LENS_PANEL, panel_sums, (size_t)columns_of(w, panel) * sizeof(double));
@@ -75,8 +74,7 @@ void lens_column_sums(const lens_isa *isa, const lens_weights *w, const double *
 void lens_row_sums(const lens_isa *isa, const lens_weights *w, double *sums) {
   const int64_t panels = lens_ceil_div(w->n, LENS_PANEL), tiles = lens_ceil_div(w->k, TILE_ROWS);
   const int threads = lens_threads_for(w->k * w->n, tiles);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t t = 0; t < tiles; t++) {
+  LENS_PARALLEL_FOR(threads, t, tiles) {
     const int64_t k = t * TILE_ROWS, rows = lens_min(TILE_ROWS, w->k - k);
     float tile[TILE_ROWS][LENS_PANEL];
     double lanes[TILE_ROWS][LENS_LANES] = {{0}};
@@ -125,6 +123,5 @@ void lens_rewrite(const lens_isa *isa, const lens_weights *from, const lens_weig
                   const double *offset) {
   const int64_t panels = lens_ceil_div(from->n, LENS_PANEL);
   const int threads = lens_threads_for(2 * from->k * from->n, panels);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t panel = 0; panel < panels; panel++) rewrite_panel(isa, from, to, panel, scale, centers, offset);
+  LENS_PARALLEL_FOR(threads, panel, panels) rewrite_panel(isa, from, to, panel, scale, centers, offset);
 }

@@ -9,8 +9,7 @@ void lens_adam(const lens_isa *isa, const lens_adam_step *step, int64_t count, c
                float *first, float *second) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(8 * count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++) {
+  LENS_PARALLEL_FOR(threads, r, runs) {
     const int64_t at = r * RUN;
     isa->adam(step, lens_min(RUN, count - at), gradient + at, parameter + at, first + at, second + at);
   }
@@ -19,8 +18,7 @@ void lens_adam(const lens_isa *isa, const lens_adam_step *step, int64_t count, c
 void lens_sgd(const lens_isa *isa, const lens_sgd_step *step, int64_t count, const float *gradient, float *parameter, float *velocity) {
   const int64_t runs = lens_ceil_div(lens_max(count, 0), RUN);
   const int threads = lens_threads_for(4 * count, runs);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < runs; r++) {
+  LENS_PARALLEL_FOR(threads, r, runs) {
     const int64_t at = r * RUN;
     isa->sgd(step, lens_min(RUN, count - at), gradient + at, parameter + at, velocity ? velocity + at : NULL);
   }
@@ -51,8 +49,7 @@ double lens_square_sum(const lens_isa *isa, int64_t count, const float *x) {
 void lens_cross_entropy_double(const lens_isa *isa, int64_t rows, int64_t n, const float *x, const int32_t *targets, double *lse,
                                double *out) {
   const int threads = lens_threads_for(16 * rows * n, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++) {
+  LENS_PARALLEL_FOR(threads, r, rows) {
     lse[r] = out[r] = 0;
     if (targets[r] < 0) continue;
     lse[r] = isa->log_sum_exp_double(n, x + r * n);
@@ -63,8 +60,7 @@ void lens_cross_entropy_double(const lens_isa *isa, int64_t rows, int64_t n, con
 void lens_cross_entropy_double_gradient(const lens_isa *isa, int64_t rows, int64_t n, const float *x, const int32_t *targets,
                                         const double *lse, const double *factors, float *out) {
   const int threads = lens_threads_for(16 * rows * n, rows);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t r = 0; r < rows; r++) {
+  LENS_PARALLEL_FOR(threads, r, rows) {
     if (targets[r] < 0) {
       memset(out + r * n, 0, (size_t)n * sizeof *out);
     } else {

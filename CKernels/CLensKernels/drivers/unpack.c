@@ -13,8 +13,7 @@ void lens_unpack(const lens_isa *isa, const lens_matrix *w, int64_t k_begin, int
   const int64_t n_end = n_begin + n_count, first_panel = n_begin / LENS_PANEL;
   const int64_t panels = lens_ceil_div(n_end, LENS_PANEL) - first_panel, pieces = lens_ceil_div(k_count, UNPACK_ROWS);
   const int threads = lens_threads_for(k_count * n_count, panels * pieces);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t task = 0; task < panels * pieces; task++) {
+  LENS_PARALLEL_FOR(threads, task, panels * pieces) {
     const int64_t panel = first_panel + task / pieces, column = panel * LENS_PANEL;
     const int64_t from = task % pieces * UNPACK_ROWS, to = lens_min(k_count, from + UNPACK_ROWS);
     const int64_t begin = lens_max(n_begin, column), end = lens_min(n_end, column + LENS_PANEL);
@@ -32,8 +31,7 @@ void lens_unpack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, 
   const lens_layout layout = lens_layouts[w->format];
   const int64_t blocks = w->k / layout.rows;
   const int threads = lens_threads_for(w->k * lens_max(0, n_count), n_count);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t j = 0; j < n_count; j++) {
+  LENS_PARALLEL_FOR(threads, j, n_count) {
     const int64_t column = n_begin + j;
     const char *panel = (const char *)w->data + column / LENS_PANEL * lens_panel_bytes(w->format, w->k);
     for (int64_t b = 0; b < blocks; b++)
@@ -45,15 +43,13 @@ void lens_unpack_blocks(const lens_matrix *w, int64_t n_begin, int64_t n_count, 
 void lens_gather_rows(int64_t count, int64_t width, const float *table, const int32_t *ids, float *out) {
   if (width <= 0) return;
   const int threads = lens_threads_for(count * width, count);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t i = 0; i < count; i++)
+  LENS_PARALLEL_FOR(threads, i, count)
     memcpy(out + i * width, table + ids[i] * width, (size_t)width * sizeof(float));
 }
 
 void lens_gather_columns(const lens_isa *isa, const lens_matrix *w, int64_t count, const int32_t *ids, float *out) {
   const int threads = lens_threads_for(count * w->k * LENS_LANES, count);
-  LENS_PARALLEL_FOR(threads)
-  for (int64_t i = 0; i < count; i++) {
+  LENS_PARALLEL_FOR(threads, i, count) {
     const char *panel = (const char *)w->data + ids[i] / LENS_PANEL * lens_panel_bytes(w->format, w->k);
     const int64_t lane = ids[i] % LENS_LANES, offset = ids[i] % LENS_PANEL - lane;
     float values[UNPACK_ROWS * LENS_LANES];

@@ -186,6 +186,23 @@ void lens_linear_int8(const lens_isa *isa, int64_t m, const lens_matrix *w, int6
 /// Floats of scratch that the call takes; 0 for formats that are not quantised, which have no such product.
 int64_t lens_int8_scratch(lens_format format, int64_t m, int64_t k_begin, int64_t k_end, int64_t block);
 
+/// Most products that lens_linear_several takes.
+#define LENS_PRODUCTS 4
+
+/// One product among several: all rows and columns of w, chains of LENS_K_BLOCK. out: [m, w.n], rows w.n apart.
+typedef struct {
+  lens_matrix w;
+  float *out;
+  lens_epilogue epilogue;
+} lens_product;
+
+/// `count` products (at most LENS_PRODUCTS) of the same x, [m, k] with row stride ld_x, for matrices of k rows each: the bits of as
+/// many calls of lens_linear, or, where scratch is given and all w are quantised, of lens_linear_int8. Threads are called
+/// together once. in_step: all are of one width, and an epilogue may read (as gate or residual) what an earlier product writes.
+/// scratch: as many floats as lens_int8_scratch() gives for all of them together. Edge cases as above.
+void lens_linear_several(const lens_isa *isa, int64_t m, int64_t count, const lens_product *products, bool in_step, const float *x,
+                         int64_t ld_x, float *scratch);
+
 // -------------------------------------------------------------------------------------------------------- row kernels
 
 typedef enum { LENS_NORM_LAYER = 0, LENS_NORM_RMS = 1 } lens_norm_kind;

@@ -63,6 +63,11 @@ extension ForwardPass {
     private func queriesKeysValues(_ layer: Int, _ block: BlockWeights, _ residual: Tensor) throws -> QKV {
         let inputs = try splitInputs(layer, residual)
         let x = try normLayer(config.inputNorm, block.ln1, residual, .ln1Scale, .ln1Normalized, layer)
+        if inputs.q == nil, inputs.k == nil, inputs.v == nil, shortformerPositions == nil, layer != narrowingLayer {
+            let all = try PackedMatrix.products(x, [(block.wQ, block.bQ), (block.wK, block.bK), (block.wV, block.bV)])
+            return (try all[0].reshaped([batch, pos, config.nHeads, config.dHead]), try all[1].reshaped([batch, pos, config.kvHeads, config.dHead]),
+                    try all[2].reshaped([batch, pos, config.kvHeads, config.dHead]))
+        }
         // Positions that queries and keys see, and values do not.
         let placed = try shortformerPositions.map { try x + $0 } ?? x
         func project(_ matrix: PackedMatrix, _ bias: Tensor?, _ heads: Int, _ input: Tensor?, from shared: Tensor, isPlaced: Bool = true) throws -> Tensor {

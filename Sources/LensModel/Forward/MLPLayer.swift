@@ -58,20 +58,20 @@ extension ForwardPass {
 
     /// `activation(x·W_gate) * (x·W_in)`, biases where the configuration has them: `[batch, pos, d_mlp]`.
     private func gated(_ layer: Int, _ mlp: ModelConfig.MLP, _ weights: MLPWeights, _ wGate: PackedMatrix, _ x: Tensor) throws -> Tensor {
-        let biasAfter = mlp.gate == .biasAfter
-        var pre = try wGate.product(x, epilogue: Epilogue(bias: weights.bGate)).out
-        try fire(.mlpPre, layer, &pre)
-        let bias = biasAfter ? nil : weights.bIn
+        let biasAfter = mlp.gate == .biasAfter, bias = biasAfter ? nil : weights.bIn
         var post: Tensor
-        if plan.edits(.mlpPreLinear, layer) {
+        if plan.edits(.mlpPre, layer) || plan.edits(.mlpPreLinear, layer) {
+            var pre = try wGate.product(x, epilogue: Epilogue(bias: weights.bGate)).out
+            try fire(.mlpPre, layer, &pre)
             var linear = try weights.wIn.product(x, epilogue: Epilogue(bias: bias)).out
             try fire(.mlpPreLinear, layer, &linear)
             post = try linear.gated(by: pre, mlp.activation)
         } else {
-            let epilogue = Epilogue(bias: bias, activation: mlp.activation, gate: pre, keepsLinear: plan.touches(.mlpPreLinear, layer))
-            let (out, linear) = try weights.wIn.product(x, epilogue: epilogue)
-            if var linear { try fire(.mlpPreLinear, layer, &linear) }
-            post = out
+            var result = try PackedMatrix.gatedProduct(x, gate: (wGate, weights.bGate), linear: (weights.wIn, bias), mlp.activation,
+                                                       keepsLinear: plan.touches(.mlpPreLinear, layer))
+            try fire(.mlpPre, layer, &result.pre)
+            if var linear = result.linear { try fire(.mlpPreLinear, layer, &linear) }
+            post = result.out
         }
         return biasAfter ? try affine(post, weight: nil, bias: weights.bIn) : post
     }
