@@ -9,9 +9,9 @@
 
 #include "lens_kernels.h"
 
-/// Rows of a product that share one pass over a panel. Bounds the stack scratch of a linear task (24 KiB of
+/// Rows of a product that share one pass over a panel. Bounds the stack scratch of a linear task (36 KiB of
 /// totals; for weights that are not float32 as much again for chains, and 64 KiB of weights).
-#define LENS_ROW_CHUNK 96
+#define LENS_ROW_CHUNK 144
 /// No instruction set has taller register tiles; sizes the small arrays of drivers.
 #define LENS_TILE_ROWS_MAX 6
 /// Columns whose sums over rows are one task.

@@ -5,6 +5,11 @@
 #ifndef LENS_LINEAR_ROWS_H
 #define LENS_LINEAR_ROWS_H
 
+/// Up to so many rows expand weights that are not float32 in pieces of so many rows of k, 16 KiB, which the first cache holds; more
+/// make a larger copy pay.
+#define LENS_FEW_ROWS 24
+#define LENS_FEW_DEPTH 64
+
 /// What tile `tile` of a block fetches while it runs: a part of the `bytes` at `next`, which come after the block. The first
 /// tile meets its own rows first, and fetches those.
 LENS_INLINE lens_fetch fetch_next(const char *next, int64_t bytes, int64_t tile, int64_t tiles, int64_t length) {
@@ -30,8 +35,8 @@ LENS_INLINE void linear_totals(const lens_linear_call *call, const float *x, int
   }
 }
 
-/// One block's chains into `totals`, for panels of any format: they start them, or are added. A few rows take weights in
-/// registers; more share a float32 copy, in the second cache. Cutting a chain changes no bit.
+/// One block's chains into `totals`, for panels of any format: they start them, or are added. The rows share a float32 copy, in
+/// the second cache.
 LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
                               int64_t end, int64_t offset, int64_t vecs, float *totals, bool isFirst) {
   _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
@@ -46,7 +51,8 @@ LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int6
   }
 }
 
-/// The same of a block longer than the copy, or of so few rows that none is made: chains to `out`.
+/// The same of a block longer than the copy, or of few rows: chains to `out`. Fewest rows take weights in registers. Cutting a
+/// chain changes no bit.
 LENS_INLINE void long_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
                              int64_t end, int64_t offset, int64_t vecs, float *out) {
   if (rows <= LENS_TILE_ROWS) {
@@ -58,9 +64,9 @@ LENS_INLINE void long_chains(const lens_linear_call *call, const float *x, int64
     return;
   }
   _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
-  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS;
-  for (int64_t k = begin; k < end; k += LENS_K_BLOCK) {
-    const int64_t length = end - k < LENS_K_BLOCK ? end - k : LENS_K_BLOCK;
+  const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS, step = rows <= LENS_FEW_ROWS ? LENS_FEW_DEPTH : LENS_K_BLOCK;
+  for (int64_t k = begin; k < end; k += step) {
+    const int64_t length = end - k < step ? end - k : step;
     expand(call->w.format, panel, k, k + length, offset, vecs, weights, LENS_PANEL);
     for (int64_t tile = 0; tile < tiles; tile++) {
       const int64_t r = rows * tile / tiles, height = rows * (tile + 1) / tiles - r;
@@ -78,7 +84,7 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
     const int64_t end = call->k_end - k < call->block ? call->k_end : k + call->block;
     const bool isFirst = k == call->k_begin;
     const float *from = x + k - call->k_begin;
-    if (rows > LENS_TILE_ROWS && end - k <= LENS_K_BLOCK) {
+    if (rows > LENS_FEW_ROWS && end - k <= LENS_K_BLOCK) {
       block_chains(call, from, rows, panel, k, end, offset, vecs, totals, isFirst);
       continue;
     }
