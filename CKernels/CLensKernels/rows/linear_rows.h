@@ -51,18 +51,9 @@ LENS_INLINE void block_chains(const lens_linear_call *call, const float *x, int6
   }
 }
 
-/// The same of a block longer than the copy, or of few rows: chains to `out`. Fewest rows take weights in registers. Cutting a
-/// chain changes no bit.
+/// The same of a block longer than the copy, or of few rows: chains to `out`. Cutting a chain changes no bit.
 LENS_INLINE void long_chains(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t begin,
                              int64_t end, int64_t offset, int64_t vecs, float *out) {
-  if (rows <= LENS_TILE_ROWS) {
-    for (int64_t r = 0; r < rows;) {
-      const int64_t height = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
-      chain(call->w.format, height, panel, begin, end, offset, vecs, x + r * call->ld_x, call->ld_x, out + r * LENS_PANEL + offset);
-      r += height;
-    }
-    return;
-  }
   _Alignas(64) float weights[LENS_K_BLOCK * LENS_PANEL];
   const int64_t tiles = (rows + LENS_TILE_ROWS - 1) / LENS_TILE_ROWS, step = rows <= LENS_FEW_ROWS ? LENS_FEW_DEPTH : LENS_K_BLOCK;
   for (int64_t k = begin; k < end; k += step) {
@@ -98,6 +89,17 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
   }
 }
 
+/// The same of the fewest rows, which take weights in registers.
+LENS_INLINE void register_totals(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t offset,
+                                 int64_t vecs, float *totals) {
+  for (int64_t r = 0; r < rows;) {
+    const int64_t height = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
+    chain(call->w.format, height, panel, call->k_begin, call->k_end, call->block, offset, vecs, x + r * call->ld_x, call->ld_x,
+          totals + r * LENS_PANEL + offset);
+    r += height;
+  }
+}
+
 static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows, int64_t panel) {
   _Alignas(64) float totals[LENS_ROW_CHUNK * LENS_PANEL];
   const panel_columns columns = wanted_columns(call, panel);
@@ -107,6 +109,8 @@ static void linear_panel(const lens_linear_call *call, int64_t row, int64_t rows
     memset(totals, 0, sizeof totals);
   } else if (call->w.format == LENS_FORMAT_F32) {
     linear_totals(call, x, rows, (const float *)w, columns.offset, columns.vecs, totals);
+  } else if (rows <= LENS_TILE_ROWS) {
+    register_totals(call, x, rows, w, columns.offset, columns.vecs, totals);
   } else {
     expanded_totals(call, x, rows, w, columns.offset, columns.vecs, totals);
   }

@@ -247,27 +247,33 @@ LENS_INLINE void weight_rows(const lens_format format, const int rows, const int
 /// Most rows of x that take weights in registers together.
 #define LENS_CHAIN_ROWS 4
 
-/// `rows` rows of x times 16 * vecs columns, a chain each.
+/// `rows` rows of x times 16 * vecs columns, a chain each, to `out`; or added to what is there.
 LENS_INLINE void chain_tile(const lens_format format, const int rows, const int vecs, const char *panel, int64_t begin,
-                            int64_t end, int64_t column, const float *x, int64_t ld_x, float *out) {
+                            int64_t end, int64_t column, const float *x, int64_t ld_x, float *out, bool adds) {
   v16 acc[LENS_CHAIN_ROWS][4];
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < vecs; c++) acc[r][c] = splat(0.0f);
   const weight_use use = {.x = x, .ld_x = ld_x, .acc = acc};
   weight_rows(format, rows, vecs, panel, begin, end, column, &use);
   for (int r = 0; r < rows; r++)
-    for (int c = 0; c < vecs; c++) store(out + r * LENS_PANEL + c * LENS_LANES, acc[r][c]);
+    for (int c = 0; c < vecs; c++) {
+      float *to = out + r * LENS_PANEL + c * LENS_LANES;
+      store(to, adds ? load(to) + acc[r][c] : acc[r][c]);
+    }
 }
 
-/// All columns: tiles of `wide` vectors, then single ones.
+/// Chains of `block` rows, summed in order. All columns of one before the next: tiles of `wide` vectors, then single ones.
 LENS_INLINE void chain_columns(const lens_format format, const int rows, const int wide, const char *panel, int64_t begin,
-                               int64_t end, int64_t column, int64_t vecs, const float *x, int64_t ld_x, float *out) {
-  int64_t c = 0;
-  for (; c + wide <= vecs; c += wide)
-    chain_tile(format, rows, wide, panel, begin, end, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES);
-  if (wide > 1)
-    for (; c < vecs; c++)
-      chain_tile(format, rows, 1, panel, begin, end, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES);
+                               int64_t end, int64_t block, int64_t column, int64_t vecs, const float *x, int64_t ld_x, float *out) {
+  for (int64_t k = begin; k < end; k += block, x += block) {
+    const int64_t stop = end - k < block ? end : k + block;
+    int64_t c = 0;
+    for (; c + wide <= vecs; c += wide)
+      chain_tile(format, rows, wide, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, k > begin);
+    if (wide > 1)
+      for (; c < vecs; c++)
+        chain_tile(format, rows, 1, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, k > begin);
+  }
 }
 
 LENS_INLINE void expand_columns(const lens_format format, const int vecs, const char *panel, int64_t begin, int64_t end,
@@ -278,13 +284,14 @@ LENS_INLINE void expand_columns(const lens_format format, const int vecs, const 
 
 // Functions per format, out of line so that each gets the registers to itself.
 //   chain1_…, chain2_…, chain4_…: out[1, 2, 4][16 * vecs] (row stride LENS_PANEL) from as many rows of x and rows
-//             begin ..< end of a panel's columns from `column` on
+//             begin ..< end of a panel's columns from `column` on, in chains of `block` rows
 //   expand_…: dst[end - begin][16 * vecs]
 #define LENS_CHAIN_OF(FORMAT, ROWS)                                                                                 \
   static __attribute__((noinline)) void chain##ROWS##_##FORMAT(const char *panel, int64_t begin, int64_t end,        \
-                                                               int64_t column, int64_t vecs, const float *x,         \
-                                                               int64_t ld_x, float *out) {                           \
-    chain_columns(LENS_FORMAT_##FORMAT, ROWS, LENS_CHAIN_VECS(ROWS), panel, begin, end, column, vecs, x, ld_x, out); \
+                                                               int64_t block, int64_t column, int64_t vecs,          \
+                                                               const float *x, int64_t ld_x, float *out) {           \
+    chain_columns(LENS_FORMAT_##FORMAT, ROWS, LENS_CHAIN_VECS(ROWS), panel, begin, end, block, column, vecs, x,      \
+                  ld_x, out);                                                                                        \
   }
 #define LENS_WEIGHTS_OF(FORMAT)                                                                                     \
   LENS_CHAIN_OF(FORMAT, 1)                                                                                           \
@@ -326,11 +333,11 @@ LENS_WEIGHTS_OF(Q6_K)
   }
 
 /// 1, 2 or 4 rows of x.
-static void chain(lens_format format, int64_t rows, const void *panel, int64_t begin, int64_t end, int64_t column, int64_t vecs,
-                  const float *x, int64_t ld_x, float *out) {
-#define LENS_CALL_1(FORMAT) chain1_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
-#define LENS_CALL_2(FORMAT) chain2_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
-#define LENS_CALL_4(FORMAT) chain4_##FORMAT(panel, begin, end, column, vecs, x, ld_x, out)
+static void chain(lens_format format, int64_t rows, const void *panel, int64_t begin, int64_t end, int64_t block, int64_t column,
+                  int64_t vecs, const float *x, int64_t ld_x, float *out) {
+#define LENS_CALL_1(FORMAT) chain1_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
+#define LENS_CALL_2(FORMAT) chain2_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
+#define LENS_CALL_4(FORMAT) chain4_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
   if (rows == 1) {
     LENS_WEIGHT_SWITCH(format, LENS_CALL_1)
   } else if (rows == 2) {
