@@ -74,10 +74,13 @@ package final class BufferPool: Sendable {
         package let address: UnsafeMutableRawPointer
         package let capacity: Int
         fileprivate let recycled: Bool
+        /// What it was cut from, if it was.
+        fileprivate var slab: Slab?
         /// Whether nobody has written to it yet, and it is zero.
         fileprivate var isZeroed = false
 
         fileprivate func release() {
+            if let slab { return slab.release(address, capacity) }
             if capacity >= SystemMemory.mappedFrom { SystemMemory.unmap(address, capacity) } else { free(address) }
         }
     }
@@ -123,6 +126,7 @@ package final class BufferPool: Sendable {
                 return block
             }
             if let shelved { return shelved }
+            if Slab.sizes.contains(capacity), capacity <= keptBytes, let first = cut(capacity) { return first }
         }
         let isMapped = capacity >= SystemMemory.mappedFrom
         var address: UnsafeMutableRawPointer?
@@ -134,18 +138,30 @@ package final class BufferPool: Sendable {
         return Block(address: address, capacity: capacity, recycled: recycled, isZeroed: isMapped)
     }
 
+    /// A block of a new slab, whose others go on the shelves.
+    private func cut(_ capacity: Int) -> Block? {
+        guard let (slab, addresses) = Slab.cut(capacity) else { return nil }
+        let blocks = addresses.map { Block(address: $0, capacity: capacity, recycled: true, slab: slab, isZeroed: true) }
+        for block in blocks.dropFirst() { shelve(block) }
+        return blocks.first
+    }
+
     package func give(_ block: Block) {
         guard block.recycled, block.capacity >= Self.pooledFrom, block.capacity <= keptBytes else { return block.release() }
         var returned = block
         returned.isZeroed = false
+        shelve(returned)
+    }
+
+    private func shelve(_ block: Block) {
         let index = Self.sizeClass(block.capacity).index
-        let evicted = shelves.withLock { [returned] shelves -> [Block] in
-            if returned.capacity < Self.largeFrom, shelves.free[index].count >= Self.smallKept { return [returned] }
+        let evicted = shelves.withLock { shelves -> [Block] in
+            if block.capacity < Self.largeFrom, shelves.free[index].count >= Self.smallKept { return [block] }
             var evicted: [Block] = []
-            while shelves.bytes + returned.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
+            while shelves.bytes + block.capacity > keptBytes, let oldest = shelves.removeOldest() { evicted.append(oldest) }
             shelves.time += 1
-            shelves.free[index].append((returned, shelves.time))
-            shelves.bytes += returned.capacity
+            shelves.free[index].append((block, shelves.time))
+            shelves.bytes += block.capacity
             return evicted
         }
         for block in evicted { block.release() }

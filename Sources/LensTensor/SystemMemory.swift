@@ -34,6 +34,15 @@ enum SystemMemory {
 
     static func unmap(_ address: UnsafeMutableRawPointer, _ byteCount: Int) { munmap(address, wholePages(byteCount)) }
 
+    /// Gives back the whole pages of a part of a mapping; they are zero when they are used again.
+    static func discard(_ address: UnsafeMutableRawPointer, _ byteCount: Int) {
+        #if os(Linux)
+        let page = wholePages(1), skipped = (page - Int(bitPattern: address) % page) % page
+        let whole = (byteCount - skipped) / page * page
+        if whole > 0 { madvise(address + skipped, whole, MADV_DONTNEED) }
+        #endif
+    }
+
     private static func wholePages(_ byteCount: Int) -> Int {
         let page = max(4096, Int(sysconf(Int32(_SC_PAGESIZE))))
         return (byteCount + page - 1) / page * page
