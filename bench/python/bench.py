@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -214,6 +215,24 @@ class Bench:
                 self.rows.append({"work": "peak memory, GPT-2 small 1×128, nothing cached", "peak_bytes": min(run[1] for run in runs), "weights_bytes": weights,
                                   "peers_peak_bytes": {who: times[1] for who, times in peers.items()}, "at_most": 1.3})
 
+    def counted(self):
+        """Instructions of a pass with one activation cached, over those of the pass alone: a clock is too coarse for one in a hundred."""
+        if self.arguments.quick or not self.wanted("counted") or not all(map(shutil.which, ["valgrind", "callgrind_annotate", "strip"])):
+            return
+        folder = self.arguments.models / "gpt2-2"
+        if not folder.exists():
+            subprocess.run([sys.executable, HERE / "make_gpt2_small.py", folder, "--layers", "2", "--vocabulary", "1000"], check=True, stdout=subprocess.DEVNULL)
+        with tempfile.TemporaryDirectory() as scratch:
+            program, out = Path(scratch) / "lens-bench", Path(scratch) / "out"
+            subprocess.run(["strip", "-g", "-o", program, LENS], check=True)  # valgrind does not get through the debugger's tables
+            toggles = [f"--toggle-collect=*{name}*" for name in ("countPlain", "countOne")]
+            subprocess.run(["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", "--collect-atstart=no", *toggles, program, "counted", folder],
+                           check=True, env={**os.environ, "LENS_ISA": "avx2"})
+            text = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", out], check=True, capture_output=True, text=True).stdout
+        counts = {name: int(re.search(rf"^ *([0-9,]+) .*{name}", text, re.MULTILINE)[1].replace(",", "")) for name in ("countPlain", "countOne")}
+        self.rows.append({"work": "one activation cached, 1×128, two layers", "instructions": counts["countOne"], "of_own": counts["countOne"] / counts["countPlain"],
+                          "at_most": 1.01})
+
     def scale(self):
         if self.arguments.quick or not self.wanted("scale"):
             return None
@@ -257,6 +276,7 @@ def main():
     bench.llama()
     bench.attention()
     bench.start()
+    bench.counted()
     scale = bench.scale()
     bench.measure_limits()
     result = {"date": date.today().isoformat(), "machine": processor(), "cores": os.cpu_count(), "threads": arguments.threads,

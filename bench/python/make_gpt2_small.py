@@ -1,6 +1,6 @@
 """Writes a Hugging Face folder shaped like GPT-2 small, with random weights from a fixed seed (about 500 MB).
 
-    python make_gpt2_small.py FOLDER [--layers N]
+    python make_gpt2_small.py FOLDER [--layers N] [--vocabulary N]
 
 The weights have the scales of the trained model, about, so that no activation is denormal or huge. Keep the folder
 out of the repository.
@@ -18,8 +18,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--vocabulary", type=int, default=50257)
     arguments = parser.parse_args()
-    model = GPT2LMHeadModel(GPT2Config(n_layer=arguments.layers, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+    model = GPT2LMHeadModel(GPT2Config(n_layer=arguments.layers, vocab_size=arguments.vocabulary, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
     generator = torch.Generator().manual_seed(1)
     for name, parameter in sorted(model.named_parameters()):
         draw = torch.randn(parameter.shape, generator=generator)

@@ -39,6 +39,8 @@ def line(row, limits):
     if "peak_bytes" in row:
         peers = "; ".join(f"{who} {megabytes(count)}" for who, count in row["peers_peak_bytes"].items())
         return [row["work"], megabytes(row["peak_bytes"]), peers, f"{row['peak_bytes'] / row['weights_bytes']:.2f} × weights", f"≤ {row['at_most']} × weights", "", met]
+    if "instructions" in row:
+        return [row["work"], f"{row['instructions'] / 1e6:.1f} M instructions", "", f"{row['of_own']:.4f} × its forward", f"≤ {row['at_most']} × its forward", "", met]
     peers = "; ".join(f"{who} {milliseconds(seconds)}" for who, seconds in row["peers_s"].items())
     ratios = [f"{seconds / row['ours_s']:.2f}× {who}" for who, seconds in row["peers_s"].items()]
     asked = [f"{bar}× {who}" for who, bar in row["bars"].items()]

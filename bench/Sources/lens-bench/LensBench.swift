@@ -7,5 +7,5 @@ import ArgumentParser
 struct LensBench: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "lens-bench", abstract: "Benchmarks of swift-transformer-lens.",
                                                     subcommands: [Forward.self, Machine.self, Scale.self, Products.self, RowKernels.self, TextEncoding.self, Patchscopes.self,
-                                                                  Training.self])
+                                                                  Training.self, Counted.self])
 }
