@@ -101,14 +101,14 @@ public struct Layout: Sendable, Hashable {
             case .at(let position):
                 let resolved = position < 0 ? position + size : position
                 guard (0..<size).contains(resolved) else { throw outOfRange("\(position)", axis) }
-                start += resolved * strides[axis]
+                start &+= resolved &* strides[axis]
             case .span(let lower, let upper):
                 let from = lower < 0 ? lower + size : lower
                 let to = upper.map { $0 < 0 ? $0 + size : $0 } ?? size
                 guard from >= 0, to <= size, from <= to else {
                     throw outOfRange("\(lower)..<\(upper.map(String.init) ?? "")", axis)
                 }
-                start += from * strides[axis]
+                start &+= from &* strides[axis]
                 newShape.append(to - from)
                 newStrides.append(strides[axis])
             }

@@ -165,7 +165,7 @@ extension PackedMatrix {
             throw LensError(.shape, "epilogue of a product", expected: "bias [\(self.columns)], gate and residual like \(shape)",
                             found: "\([epilogue.bias?.shape, epilogue.gate?.shape, epilogue.residual?.shape])")
         }
-        let isa = try Kernels.isa(), block = Int64(block ?? Int(LENS_K_BLOCK)), ks = (Int64(range.lowerBound), Int64(range.upperBound))
+        let isa = try Kernels.isa(), block = Int64(min(block ?? Int(LENS_K_BLOCK), max(1, range.count))), ks = (Int64(range.lowerBound), Int64(range.upperBound))
         let ns = (Int64(columns.lowerBound), Int64(columns.upperBound)), apart = Int64(shape.last ?? 0)
         let scratch = try activations == .int8 ? Tensor(uninitialized: [Int(lens_int8_scratch(format.kernel, Int64(count), ks.0, ks.1, block))]) : nil
         let x = try x.contiguous(), bias = try epilogue.bias?.contiguous()

@@ -13,6 +13,9 @@ import Darwin
 final class Slab: Sendable {
     /// Blocks of these sizes are worth it: smaller ones are quickly had from the C allocator, larger ones fill huge pages alone.
     static let sizes = 64 << 10..<2 << 20
+    /// Most bytes of one.
+    static let most = 4 * hugePage
+    private static let hugePage = 2 << 20
 
     private let start: Address
     private let byteCount: Int
@@ -24,7 +27,8 @@ final class Slab: Sendable {
     /// - Parameter capacity: of one block, within `sizes` and a multiple of 64.
     static func cut(_ capacity: Int) -> (slab: Slab, blocks: [UnsafeMutableRawPointer])? {
         // As many huge pages, up to four, as leave least over.
-        let huge = 2 << 20, byteCount = (1...4).map { $0 * huge }.min { $0 % capacity * huge / $0 < $1 % capacity * huge / $1 } ?? huge
+        let sizes = stride(from: hugePage, through: most, by: hugePage)
+        let byteCount = sizes.min { $0 % capacity * most / $0 < $1 % capacity * most / $1 } ?? hugePage
         guard let start = SystemMemory.map(byteCount) else { return nil }
         let count = byteCount / capacity
         return (Slab(start, byteCount, count), (0..<count).map { start + $0 * capacity })
@@ -36,7 +40,8 @@ final class Slab: Sendable {
         left = Locked(count)
     }
 
-    /// A block nobody has a use for: its memory goes back at once, its addresses with those of the others.
+    /// A block nobody has a use for: the system may have its pages at once (those it shares with others later), its addresses with
+    /// the last of them.
     func release(_ block: UnsafeMutableRawPointer, _ capacity: Int) {
         let isLast = left.withLock { left in
             left -= 1

@@ -1,6 +1,6 @@
-// Float storage and the pool that recycles it. A fresh page from the system costs about 0.6 ms per megabyte, so large
-// buffers go back to a process-wide pool when their last owner lets go, and a forward pass after the first allocates
-// nothing. Because a buffer returns only when nobody holds it, a tensor that a hook kept is never overwritten.
+// Float storage and the pool that recycles it. A fresh page from the system costs about 0.6 ms per megabyte, and aligned memory from
+// the C allocator a good part of what a decoding step does between kernels, so all but the smallest buffers go back to a
+// process-wide pool when their last owner lets go, and a forward pass after the first allocates nothing. Because a buffer returns only when nobody holds it, a tensor that a hook kept is never overwritten.
 
 #if canImport(Glibc)
 import Glibc
@@ -126,7 +126,7 @@ package final class BufferPool: Sendable {
                 return block
             }
             if let shelved { return shelved }
-            if Slab.sizes.contains(capacity), capacity <= keptBytes, let first = cut(capacity) { return first }
+            if Slab.sizes.contains(capacity), let first = cut(capacity) { return first }
         }
         let isMapped = capacity >= SystemMemory.mappedFrom
         var address: UnsafeMutableRawPointer?
@@ -138,9 +138,9 @@ package final class BufferPool: Sendable {
         return Block(address: address, capacity: capacity, recycled: recycled, isZeroed: isMapped)
     }
 
-    /// A block of a new slab, whose others go on the shelves.
+    /// A block of a new slab, whose others go on the shelves; nil where they would push others from there.
     private func cut(_ capacity: Int) -> Block? {
-        guard let (slab, addresses) = Slab.cut(capacity) else { return nil }
+        guard shelvedBytes + Slab.most <= keptBytes, let (slab, addresses) = Slab.cut(capacity) else { return nil }
         let blocks = addresses.map { Block(address: $0, capacity: capacity, recycled: true, slab: slab, isZeroed: true) }
         for block in blocks.dropFirst() { shelve(block) }
         return blocks.first

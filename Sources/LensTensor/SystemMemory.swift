@@ -34,11 +34,13 @@ enum SystemMemory {
 
     static func unmap(_ address: UnsafeMutableRawPointer, _ byteCount: Int) { munmap(address, wholePages(byteCount)) }
 
-    /// Gives back the whole pages of a part of a mapping; they are zero when they are used again.
+    /// Lets the system have the whole pages of a part of a mapping that is not read again before it is unmapped.
     static func discard(_ address: UnsafeMutableRawPointer, _ byteCount: Int) {
-        #if os(Linux)
         let page = wholePages(1), skipped = (page - Int(bitPattern: address) % page) % page
         let whole = (byteCount - skipped) / page * page
+        #if canImport(Darwin)
+        if whole > 0 { madvise(address + skipped, whole, MADV_FREE) }
+        #else
         if whole > 0 { madvise(address + skipped, whole, MADV_DONTNEED) }
         #endif
     }

@@ -65,7 +65,7 @@ struct Format: Sendable, CustomTestStringConvertible {
     @Test(arguments: ISA.runnable, Format.all)
     func anyNumberOfRows(isa: ISA, format: Format) {
         let k = max(512, 2 * format.rows), n = 97, kept = format.random(k: k, n: n, seed: 3), values = plain(kept, isa)
-        for m in [1, 2, 3, 5, 6, 7, 8, 13, 70, 130] {
+        for m in [1, 2, 3, 5, 6, 7, 8, 13, 24, 25, 70, 130] {
             let problem = LinearCase(m: m, k: k, n: n)
             expectSameBits(problem.run(isa, kept).out, problem.run(isa, values).out, "\(format.testDescription) \(problem.shape)")
         }
@@ -76,7 +76,7 @@ struct Format: Sendable, CustomTestStringConvertible {
     func anyRangesAndBlocks(isa: ISA, format: Format) {
         let k = 3 * max(format.rows, 100) / format.rows * format.rows, n = 200
         let kept = format.random(k: k, n: n, seed: 5), values = plain(kept, isa)
-        for m in [1, 4, 9] {
+        for m in [1, 4, 6, 9, 30] {
             for (range, block) in [(0..<k, 14), (0..<k, 96), (0..<k, 300), (14..<28, 14), (31..<k, 256), (k - 1..<k, 256), (5..<5, 256)] {
                 for columns in [0..<n, 14..<28, 60..<130, 199..<200] {
                     var problem = LinearCase(m: m, k: k, n: n, kRange: range, nRange: columns)

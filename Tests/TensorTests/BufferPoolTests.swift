@@ -47,7 +47,9 @@ import Testing
     @Test(arguments: [64 << 10, 100 << 10, 393_216, 1 << 20, 1_572_864, (2 << 20) - 64])
     func slabs(size: Int) throws {
         let pool = BufferPool(keeping: 64 << 20)
-        var blocks = try (0..<9).map { _ in try pool.take(byteCount: size) }
+        let first = try pool.take(byteCount: size)
+        #expect((pool.shelvedBytes > 0) == (first.capacity < 2 << 20), "the others of its slab")
+        var blocks = try [first] + (0..<8).map { _ in try pool.take(byteCount: size) }
         for (index, block) in blocks.enumerated() {
             let bytes = UnsafeMutableRawBufferPointer(start: block.address, count: size)
             #expect(Int(bitPattern: block.address) % 64 == 0 && bytes.allSatisfy { $0 == 0 })

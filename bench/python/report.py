@@ -25,7 +25,7 @@ def verdict(row, limits):
     if "peak_bytes" in row:
         return row["peak_bytes"] <= row["at_most"] * row["weights_bytes"]
     if "of_own" in row:
-        return row["of_own"] <= row["at_most"]
+        return row["of_own"] <= row["at_most"] if row["at_most"] else None  # a clock cannot tell one part in a hundred
     if "seconds_at_most" in row:
         return row["ours_s"] <= row["seconds_at_most"]
     if not row["bars"] or not row["peers_s"]:
@@ -46,7 +46,7 @@ def line(row, limits):
     asked = [f"{bar}× {who}" for who, bar in row["bars"].items()]
     if "of_own" in row:
         ratios.insert(0, f"{row['of_own']:.3f} × its forward")
-        asked.append(f"≤ {row['at_most']} × its forward")
+        asked += [f"≤ {row['at_most']} × its forward"] if row["at_most"] else []
     if "seconds_at_most" in row:
         asked.append(f"≤ {row['seconds_at_most']} s")
     share = ", ".join(f"{100 * value:.0f} % {name}" for name, value in shares(row, limits).items())

@@ -47,7 +47,7 @@ typedef struct {
   lens_matrix w;
   const float *x;
   int64_t ld_x;
-  lens_rounded rounded; // where lens_linear_int8 puts x
+  lens_rounded rounded; // where x is put by calls that round it
   float *out;
   int64_t ld_out;
   lens_epilogue epilogue;

@@ -89,14 +89,20 @@ static __attribute__((noinline)) void expanded_totals(const lens_linear_call *ca
   }
 }
 
-/// The same of the fewest rows, which take weights in registers.
+/// The same of the fewest rows, which take weights in registers, one, two or four at a time. Where that is all of them, one call has
+/// all blocks; else they share a block while it is near.
 LENS_INLINE void register_totals(const lens_linear_call *call, const float *x, int64_t rows, const char *panel, int64_t offset,
                                  int64_t vecs, float *totals) {
-  for (int64_t r = 0; r < rows;) {
-    const int64_t height = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
-    chain(call->w.format, height, panel, call->k_begin, call->k_end, call->block, offset, vecs, x + r * call->ld_x, call->ld_x,
-          totals + r * LENS_PANEL + offset);
-    r += height;
+  const bool isOneCall = rows == 1 || rows == 2 || rows == 4;
+  const int64_t count = call->k_end - call->k_begin, step = isOneCall ? count : call->block;
+  for (int64_t k = 0; k < count; k += step) {
+    const int64_t begin = call->k_begin + k, end = count - k < step ? call->k_end : begin + step;
+    for (int64_t r = 0; r < rows;) {
+      const int64_t height = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
+      chain(call->w.format, height, panel, begin, end, call->block, offset, vecs, x + r * call->ld_x + k, call->ld_x,
+            totals + r * LENS_PANEL + offset, k > 0);
+      r += height;
+    }
   }
 }
 

@@ -262,17 +262,18 @@ LENS_INLINE void chain_tile(const lens_format format, const int rows, const int 
     }
 }
 
-/// Chains of `block` rows, summed in order. All columns of one before the next: tiles of `wide` vectors, then single ones.
+/// Chains of `block` rows, summed in order, after what is in `out` where the first one `adds`. All columns of one before the
+/// next: tiles of `wide` vectors, then single ones.
 LENS_INLINE void chain_columns(const lens_format format, const int rows, const int wide, const char *panel, int64_t begin,
-                               int64_t end, int64_t block, int64_t column, int64_t vecs, const float *x, int64_t ld_x, float *out) {
-  for (int64_t k = begin; k < end; k += block, x += block) {
+                               int64_t end, int64_t block, int64_t column, int64_t vecs, const float *x, int64_t ld_x, float *out, bool adds) {
+  for (int64_t k = begin; k < end; k += block, x += block, adds = true) {
     const int64_t stop = end - k < block ? end : k + block;
     int64_t c = 0;
     for (; c + wide <= vecs; c += wide)
-      chain_tile(format, rows, wide, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, k > begin);
+      chain_tile(format, rows, wide, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, adds);
     if (wide > 1)
       for (; c < vecs; c++)
-        chain_tile(format, rows, 1, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, k > begin);
+        chain_tile(format, rows, 1, panel, k, stop, column + c * LENS_LANES, x, ld_x, out + c * LENS_LANES, adds);
   }
 }
 
@@ -289,9 +290,9 @@ LENS_INLINE void expand_columns(const lens_format format, const int vecs, const 
 #define LENS_CHAIN_OF(FORMAT, ROWS)                                                                                 \
   static __attribute__((noinline)) void chain##ROWS##_##FORMAT(const char *panel, int64_t begin, int64_t end,        \
                                                                int64_t block, int64_t column, int64_t vecs,          \
-                                                               const float *x, int64_t ld_x, float *out) {           \
+                                                               const float *x, int64_t ld_x, float *out, bool adds) { \
     chain_columns(LENS_FORMAT_##FORMAT, ROWS, LENS_CHAIN_VECS(ROWS), panel, begin, end, block, column, vecs, x,      \
-                  ld_x, out);                                                                                        \
+                  ld_x, out, adds);                                                                                  \
   }
 #define LENS_WEIGHTS_OF(FORMAT)                                                                                     \
   LENS_CHAIN_OF(FORMAT, 1)                                                                                           \
@@ -334,10 +335,10 @@ LENS_WEIGHTS_OF(Q6_K)
 
 /// 1, 2 or 4 rows of x.
 static void chain(lens_format format, int64_t rows, const void *panel, int64_t begin, int64_t end, int64_t block, int64_t column,
-                  int64_t vecs, const float *x, int64_t ld_x, float *out) {
-#define LENS_CALL_1(FORMAT) chain1_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
-#define LENS_CALL_2(FORMAT) chain2_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
-#define LENS_CALL_4(FORMAT) chain4_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out)
+                  int64_t vecs, const float *x, int64_t ld_x, float *out, bool adds) {
+#define LENS_CALL_1(FORMAT) chain1_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out, adds)
+#define LENS_CALL_2(FORMAT) chain2_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out, adds)
+#define LENS_CALL_4(FORMAT) chain4_##FORMAT(panel, begin, end, block, column, vecs, x, ld_x, out, adds)
   if (rows == 1) {
     LENS_WEIGHT_SWITCH(format, LENS_CALL_1)
   } else if (rows == 2) {

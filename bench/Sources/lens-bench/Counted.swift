@@ -1,4 +1,4 @@
-// Passes to be counted rather than timed: valgrind collects inside `count_plain` and `count_one` (bench.py runs it so). A clock on
+// Passes to be counted rather than timed: valgrind collects inside `countPlain` and `countOne` (bench.py runs it so). A clock on
 // a shared machine cannot tell one part in a hundred; instructions can.
 
 import ArgumentParser
