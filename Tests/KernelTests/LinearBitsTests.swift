@@ -1,5 +1,6 @@
 // One number, one way, for products: the bits of an element depend on its row and column alone.
 import CLensKernels
+import Foundation
 import LensTestSupport
 import Testing
 
@@ -20,6 +21,26 @@ import Testing
         for i in Set([0, 1, m / 2, m - 1]) {
             expectSameBits(problem.row(i).run(isa).out, batch.row(i, width: 65), "row \(i)")
         }
+    }
+
+    /// Every number of rows from 1 to 1030, on one thread and on two in turn: the first rows of the largest product.
+    @Test(arguments: ISA.runnable, ["f32", "f16", "q4_0"])
+    func everyNumberOfRows(isa: ISA, name: String) throws {
+        let format = try #require(Format.all.first { $0.testDescription == name }), k = 288, n = 70, most = 1030
+        var problem = LinearCase(m: most, k: k, n: n)
+        problem.format = format.kernel
+        let packed = problem.packed(), whole = GuardedFloats(most * n), part = GuardedFloats(most * n)
+        defer { lens_set_threads(0) }
+        func multiply(_ m: Int, to out: GuardedFloats) {
+            lens_linear(isa.pointer, Int64(m), &packed.matrix, 0, Int64(k), 0, Int64(n), Int64(LENS_K_BLOCK), problem.x, Int64(k), out.base, Int64(n), nil)
+        }
+        multiply(most, to: whole)
+        for m in stride(from: 1, through: most, by: isa.name == "portable" ? 49 : 1) {
+            lens_set_threads(Int32(1 + m % 2))
+            multiply(m, to: part)
+            #expect(memcmp(part.base, whole.base, 4 * m * n) == 0, "\(m) rows, \(isa.name), \(name)")
+        }
+        part.expectIntact()
     }
 
     @Test(arguments: ISA.runnable)

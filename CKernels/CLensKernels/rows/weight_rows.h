@@ -212,14 +212,15 @@ LENS_INLINE void weight_rows(const lens_format format, const int rows, const int
   const lens_layout layout = lens_layouts[format];
   if (layout.rows == 1) {
     const char *p = panel + (begin * LENS_PANEL + column) * layout.bytes;
-    for (int64_t k = begin; k < end; k++, p += LENS_PANEL * layout.bytes) {
+    const int64_t count = end - begin;
+    for (int64_t k = 0; k < count; k++, p += LENS_PANEL * layout.bytes) {
       v16 w[4];
       for (int c = 0; c < vecs; c++) {
         const char *at = p + c * LENS_LANES * layout.bytes;
         __builtin_prefetch(at + LENS_PREFETCH_BYTES);
         w[c] = format == LENS_FORMAT_F16 ? load_halves(at) : format == LENS_FORMAT_BF16 ? load_brains(at) : load((const float *)at);
       }
-      take_row(rows, vecs, w, k - begin, use);
+      take_row(rows, vecs, w, k, use);
     }
     return;
   }
