@@ -49,21 +49,22 @@ static int64_t task_bytes(const job *j) {
   return bytes;
 }
 
+/// The call that panel `panel` of the job is in, the first of those in step; `panel` becomes the call's own.
+static const lens_linear_call *call_of(const job *j, int64_t *panel) {
+  const lens_linear_call *call = j->calls;
+  for (; !j->in_step && *panel >= panel_count(call); call++) *panel -= panel_count(call);
+  return call;
+}
+
 /// Rows row ..< row + rows of panel `panel` of the job.
 static void run_task(const job *j, int64_t row, int64_t rows, int64_t panel) {
-  const lens_linear_call *call = j->calls;
-  if (j->in_step) {
-    for (int64_t i = 0; i < j->count; i++, call++) j->run(call, row, rows, call->n_begin / LENS_PANEL + panel);
-    return;
-  }
-  for (; panel >= panel_count(call); call++) panel -= panel_count(call);
-  j->run(call, row, rows, call->n_begin / LENS_PANEL + panel);
+  const lens_linear_call *call = call_of(j, &panel);
+  for (int64_t i = 0; i < (j->in_step ? j->count : 1); i++, call++) j->run(call, row, rows, call->n_begin / LENS_PANEL + panel);
 }
 
 /// Fetches what a thread reads first: the head of its first panel, and x, which other threads may have written.
 static void fetch_first(const job *j, int64_t panel) {
-  const lens_linear_call *call = j->calls;
-  for (; !j->in_step && panel >= panel_count(call); call++) panel -= panel_count(call);
+  const lens_linear_call *call = call_of(j, &panel);
   const int64_t bytes = lens_panel_bytes(call->w.format, call->w.k), row = (call->k_end - call->k_begin) * (int64_t)sizeof(float);
   const char *w = (const char *)call->w.data + (call->n_begin / LENS_PANEL + panel) * bytes + lens_panel_bytes(call->w.format, call->k_begin);
   for (int64_t at = 0; at < lens_min(bytes, FIRST_BYTES); at += 64) __builtin_prefetch(w + at);
